@@ -1,0 +1,170 @@
+"""From configuration to working stages: the only place that names concrete classes.
+
+Libraries that take seconds to import (PyTorch, MediaPipe, OpenVINO) are imported where they are needed first, so that
+a run without them does not wait for them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import platformdirs
+
+from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.config import FaceConfig, OutputConfig
+from deepprivacy_rt.cropping import AlignedCropper, Region
+from deepprivacy_rt.errors import DeviceError
+from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.media.info import ImageInfo, VideoInfo
+from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StreamSummary, process_stream
+from deepprivacy_rt.sinks.file import FileSink
+from deepprivacy_rt.sinks.image import ImageSink
+from deepprivacy_rt.sources import is_image
+from deepprivacy_rt.sources.file import FileSource
+from deepprivacy_rt.sources.image import ImageSource
+from deepprivacy_rt.stages import Detector, Generator, Sink, Source
+from deepprivacy_rt.tracking import LookaheadTracker, TrackerSettings
+from deepprivacy_rt.weights import Weights
+
+LOOKAHEAD_SECONDS = 1.0
+"""How far file mode looks ahead, so that a face is covered before its first detection."""
+
+OpenedSource: TypeAlias = FileSource | ImageSource
+OpenedSink: TypeAlias = FileSink | ImageSink
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymizer:
+    """All that outlives one file: the networks, and the way faces are cut and pasted.
+
+    :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    :ivar notes: what a user should know about the choices made, one line each.
+    """
+
+    detector: Detector
+    generator: Generator
+    region: Region
+    device: str
+    notes: tuple[str, ...]
+
+    def run(
+        self,
+        source: Source,
+        sink: Sink,
+        frame_rate: float,
+        *,
+        on_frame: Callable[[FrameReport], None],
+        stop: threading.Event,
+    ) -> StreamSummary:
+        """Anonymize one stream, whose source and sink are entered. Raises as ``process_stream`` does.
+
+        :param frame_rate: frames per second; 1 for a single picture.
+        """
+        settings = TrackerSettings(frame_rate=min(max(frame_rate, 1.0), 1000.0))
+        tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
+        cropper = AlignedCropper(self.generator.patch_size, self.region)
+        replacer = FaceReplacer(cropper, self.generator, PatchBlender())
+        return process_stream(source, sink, self.detector, tracker, replacer, on_frame=on_frame, stop=stop)
+
+
+def build_anonymizer(config: FaceConfig, weights: Weights) -> Anonymizer:
+    """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem."""
+    device, notes = choose_device(config.device, needed=config.filter == "gan")
+    return Anonymizer(
+        detector=_detector(config, weights),
+        generator=_generator(config, weights, device),
+        region=Region(config.region),
+        device=device,
+        notes=notes,
+    )
+
+
+def make_source(path: Path) -> OpenedSource:
+    """Return the source for a file by its ending; it is opened by its ``__enter__``."""
+    return ImageSource(path) if is_image(path) else FileSource(path)
+
+
+def make_sink(path: Path, info: VideoInfo | ImageInfo, config: OutputConfig) -> OpenedSink:
+    """Return the sink for a file that replaces the one of ``info``. Raises UsageError, SinkError."""
+    if isinstance(info, ImageInfo):
+        return ImageSink(path, info, keep_metadata=config.keep_metadata, overwrite=config.overwrite)
+    return FileSink(
+        path,
+        info,
+        codec=config.codec,
+        quality=config.quality,
+        preset=config.preset,
+        audio=config.audio,
+        keep_metadata=config.keep_metadata,
+        overwrite=config.overwrite,
+    )
+
+
+def choose_device(name: str, *, needed: bool) -> tuple[str, tuple[str, ...]]:
+    """Return the device to compute on, and notes about the choice.
+
+    :param name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``auto`` takes a GPU that works.
+    :param needed: False where nothing will run on it; then ``auto`` does not look for one.
+    Raises DeviceError, with the cure, where a device was named that is not there.
+    """
+    if name == "cpu" or (name == "auto" and not needed):
+        return "cpu", ()
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda", ()
+        if torch.backends.mps.is_available():
+            return "mps", ()
+        unused = shutil.which("nvidia-smi") is not None
+        note = f"an NVIDIA driver is installed, but {_no_cuda_cause()}: computing on the CPU"
+        return "cpu", (note,) if unused else ()
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError("device mps: only Macs with Apple silicon have it; use --device auto or cpu")
+        return name, ()
+    if not torch.cuda.is_available():
+        raise DeviceError(f"device {name}: {_no_cuda_cause()}; mend that, or use --device auto or cpu")
+    present = torch.cuda.device_count()
+    if int(name.partition(":")[2] or 0) >= present:
+        raise DeviceError(f"device {name}: this machine has {present}, cuda:0 to cuda:{present - 1}; name one of them")
+    return name, ()
+
+
+def _no_cuda_cause() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"the installed PyTorch ({torch.__version__}) was built without CUDA; install a CUDA build of torch"
+    return "PyTorch finds no CUDA device that works; `nvidia-smi` should list one, and its driver be new enough"
+
+
+def _detector(config: FaceConfig, weights: Weights) -> Detector:
+    if config.detector == "yunet":
+        from deepprivacy_rt.detectors.yunet import YuNetDetector
+
+        return YuNetDetector(weights.path("yunet"))
+    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+
+    short_range = weights.path("blazeface-short-range") if config.effort == "thorough" else None
+    return BlazeFaceDetector(weights.path("blazeface-full-range"), short_range, effort=config.effort)
+
+
+def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
+    seed = secrets.randbits(128) if config.seed is None else config.seed
+    if config.filter == "solid":
+        return SolidGenerator()
+    if config.filter == "pixelate":
+        return PixelateGenerator(seed=seed)
+    from deepprivacy_rt.generators.gan import GanGenerator
+
+    salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
+    cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
+    return GanGenerator(weights.path("face128"), device=device, salt=salt, cache_dir=cache)

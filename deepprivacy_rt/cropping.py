@@ -1,0 +1,192 @@
+"""Erasing faces, and cutting aligned patches from what is left.
+
+All geometry is expressed in *face units*: the origin is the centre of the (smoothed, BlazeFace) box, one unit is the
+box's mean side, x runs along the line from the subject's right eye to the left one. In these coordinates the cover
+is the same superellipse for every face, and so is the square patch around it; training and inference share both.
+
+The order of operations is what makes the generator blind: the frame is erased first, at frame resolution and for all
+faces at once, and patches are cut from the erased frame. No interpolation can carry an erased pixel into a patch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Points, SafeFrame
+
+_OUTLINE_POINTS = 64
+_SUBPIXEL_BITS = 4
+
+
+class Region(enum.Enum):
+    """How much is replaced."""
+
+    FACE = "face"
+    """Hairline to chin, cheek to cheek."""
+    HEAD = "head"
+    """Ears and hair too: they identify as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionGeometry:
+    """Cover and patch of a region, in face units.
+
+    :ivar center_y: the common centre of cover and patch, downwards from the box centre.
+    :ivar half_width: half-axis of the cover across the face.
+    :ivar half_height: half-axis of the cover along the face.
+    :ivar side: side of the square patch.
+    :ivar exponent: of the superellipse |x/a|^n + |y/b|^n = 1; 2 is an ellipse, more is squarer.
+    """
+
+    center_y: float
+    half_width: float
+    half_height: float
+    side: float
+    exponent: float = 2.7
+
+
+# Read off BlazeFace boxes on the training images: the box spans mid-forehead to chin and ear to ear.
+GEOMETRY: dict[Region, RegionGeometry] = {
+    Region.FACE: RegionGeometry(center_y=-0.07, half_width=0.60, half_height=0.68, side=1.80),
+    Region.HEAD: RegionGeometry(center_y=-0.20, half_width=0.88, half_height=0.98, side=2.60),
+}
+
+
+def roll_of(keypoints: NDArray[np.floating]) -> float:
+    """Return the in-plane rotation of a face in radians, clockwise as seen in the picture, 0 when upright.
+
+    The eye line alone is ill-conditioned in profile. The eye line, half of the ear line and the eyes-to-mouth line
+    turned by a right angle are added as vectors: each weighs as much as it is long in the picture.
+
+    :param keypoints: (6, 2), any unit.
+    """
+    right_eye, left_eye, _, mouth, right_ear, left_ear = np.asarray(keypoints, dtype=np.float64)
+    down = mouth - (right_eye + left_eye) / 2
+    across = (left_eye - right_eye) + 0.5 * (left_ear - right_ear) + np.array([down[1], -down[0]])
+    return float(np.arctan2(across[1], across[0]))
+
+
+def face_to_frame(box: Box, keypoints: NDArray[np.floating]) -> Affine:
+    """Return the (2, 3) similarity that maps face units to frame pixels."""
+    unit = (box.width + box.height) / 2
+    roll = roll_of(keypoints)
+    c, s = unit * np.cos(roll), unit * np.sin(roll)
+    x, y = box.center
+    return np.array([[c, -s, x], [s, c, y]])
+
+
+def unit_outline(geometry: RegionGeometry) -> NDArray[np.float64]:
+    """Return the cover's outline in face units, (64, 2)."""
+    t = np.linspace(0.0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
+    power = 2.0 / geometry.exponent
+    x = geometry.half_width * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** power
+    y = geometry.half_height * np.sign(np.sin(t)) * np.abs(np.sin(t)) ** power
+    return np.stack([x, y + geometry.center_y], axis=1)
+
+
+def frame_to_patch(geometry: RegionGeometry, box: Box, keypoints: NDArray[np.floating], size: int) -> Affine:
+    """Return the (2, 3) similarity that maps frame pixels to the pixels of a patch of ``size``."""
+    to_frame = np.vstack([face_to_frame(box, keypoints), [0.0, 0.0, 1.0]])
+    scale = size / geometry.side
+    middle = (size - 1) / 2
+    to_patch = np.array([[scale, 0.0, middle], [0.0, scale, middle - scale * geometry.center_y]])
+    mapped: Affine = to_patch @ np.linalg.inv(to_frame)
+    return mapped
+
+
+def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
+    """Map (n, 2) points by a (2, 3) transform."""
+    mapped: Points = (np.asarray(points, dtype=np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+    return mapped
+
+
+class AlignedCropper:
+    """Erases covers and cuts roll-aligned square patches (a :class:`deepprivacy_rt.stages.Cropper`)."""
+
+    def __init__(self, patch_size: int, region: Region = Region.FACE) -> None:
+        self._size = patch_size
+        self._geometry = GEOMETRY[region]
+        self._outline = unit_outline(self._geometry)
+
+    def outline(self, track: FaceTrack) -> Points:
+        """Return the polygon around the track's cover in frame pixels, (64, 2) float32."""
+        return transform_points(face_to_frame(track.box, track.keypoints), self._outline)
+
+    def erase(self, frame: Frame, tracks: Sequence[FaceTrack]) -> SafeFrame:
+        """Return a copy of the frame with every cover filled by the mean of the uncovered pixels around it."""
+        image = frame.image.copy()
+        height, width = image.shape[:2]
+        cover = np.zeros((height, width), np.uint8)
+        outlines = [self.outline(track) for track in tracks]
+        for outline in outlines:
+            fixed = np.round(outline * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+            cv2.fillPoly(cover, [fixed], 1, shift=_SUBPIXEL_BITS)
+        for outline in outlines:
+            self._fill(image, cover, outline)
+        return SafeFrame(image=image, cover=cover.view(np.bool_), index=frame.index, pts=frame.pts)
+
+    @staticmethod
+    def _fill(image: NDArray[np.uint8], cover: NDArray[np.uint8], outline: Points) -> None:
+        height, width = cover.shape
+        margin = 0.1 * float(np.ptp(outline[:, 0])) + 2
+        x0, y0 = np.maximum(np.floor(outline.min(axis=0) - margin), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(outline.max(axis=0) + margin) + 1, [width, height]).astype(int)
+        if x0 >= x1 or y0 >= y1:
+            return
+        part, covered = image[y0:y1, x0:x1], cover[y0:y1, x0:x1]
+        known = covered == 0
+        color = cv2.mean(part, known.view(np.uint8))[:3] if known.any() else (128.0, 128.0, 128.0)
+        part[covered != 0] = np.round(color).astype(np.uint8)
+
+    def cut(self, safe: SafeFrame, track: FaceTrack) -> FacePatch:
+        """Return the patch of one track. Raises StageError when the track's geometry is degenerate."""
+        transform = frame_to_patch(self._geometry, track.box, track.keypoints, self._size)
+        if not np.isfinite(transform).all():
+            raise StageError(f"track {track.track_id}: degenerate face geometry")
+        source, covered, reduced = self._reduce(safe, transform)
+        size = (self._size, self._size)
+        image = cv2.warpAffine(source, reduced, size, flags=cv2.INTER_LINEAR)
+        unknown = cv2.warpAffine(
+            covered, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255
+        )
+        mask = unknown > 0
+        image[mask] = 0
+        return FacePatch(
+            track=track,
+            image=image.astype(np.uint8, copy=False),
+            mask=mask,
+            keypoints=transform_points(transform, track.keypoints),
+            transform=transform,
+            outline=self.outline(track),
+        )
+
+    def _reduce(self, safe: SafeFrame, transform: Affine) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Affine]:
+        """Crop to the patch's surroundings and shrink by a whole factor, so that bilinear taps do not alias."""
+        inverse = cv2.invertAffineTransform(transform)
+        last = float(self._size)
+        corners = transform_points(inverse, np.array([[-1, -1], [last, -1], [last, last], [-1, last]]))
+        height, width = safe.cover.shape
+        factor = max(1, int(1.0 / np.hypot(transform[0, 0], transform[1, 0])))
+        x0, y0 = np.clip(np.floor(corners.min(axis=0)) - factor, 0, [width - 1, height - 1]).astype(int)
+        x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + factor + 1, [x0 + 1, y0 + 1], [width, height]).astype(int)
+        image = safe.image[y0:y1, x0:x1]
+        covered = safe.cover[y0:y1, x0:x1].astype(np.uint8) * np.uint8(255)
+        moved = transform.copy()
+        moved[:, 2] += transform[:, :2] @ np.array([x0, y0])
+        if factor > 1:
+            small = (max(1, round((x1 - x0) / factor)), max(1, round((y1 - y0) / factor)))
+            scale = np.array([(x1 - x0) / small[0], (y1 - y0) / small[1]])
+            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            # A thin sliver of cover must survive rounding: anything not fully known counts as covered.
+            covered = np.where(cv2.resize(covered.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0, 255, 0)
+            covered = covered.astype(np.uint8)
+            # Pixel centres: full = (small + 0.5) * scale - 0.5
+            moved = np.hstack([transform[:, :2] * scale, (moved[:, :2] @ (0.5 * scale - 0.5) + moved[:, 2])[:, None]])
+        return image, covered, moved

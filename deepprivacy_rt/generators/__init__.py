@@ -1,0 +1,1 @@
+"""Generators: one file each. All are blind: they see erased patches only."""

@@ -1,0 +1,1 @@
+"""The networks: generator, and what only training needs (discriminator, encoder)."""

@@ -1,0 +1,56 @@
+"""The discriminator: is this composite of surroundings and face a photograph? Used in training only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepprivacy_rt.networks.blocks import ResidualBlock, act, conv, keypoint_maps
+
+
+def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Append one channel with the mean standard deviation over groups of the batch (Karras et al. 2018)."""
+    n, _, h, w = x.shape
+    group = group if n % group == 0 else n
+    grouped = x.float().reshape(group, n // group, -1)
+    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=1)
+    return torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, h, w).to(x.dtype)], dim=1)
+
+
+class Discriminator(nn.Module):
+    """RGB + mask + keypoint maps → one logit, and the features of each level for feature matching.
+
+    A space-to-depth stem, then residual levels at s/2, s/4, s/8, s/16, without normalisation, for the regularised
+    relativistic loss of R3GAN (Huang et al. 2024).
+    """
+
+    def __init__(self, size: int = 128, width: int = 64, keypoints: int = 6) -> None:
+        super().__init__()
+        self.size = size
+        channels = [width, 2 * width, 4 * width, 6 * width]
+        self.stem = conv((4 + keypoints) * 4, width)
+        self.levels = nn.ModuleList([ResidualBlock(c) for c in channels])
+        self.downs = nn.ModuleList(
+            [conv(a, b, kernel=4, stride=2) for a, b in zip(channels, [*channels[1:], channels[-1]], strict=True)]
+        )
+        self.last = conv(channels[-1] + 1, channels[-1])
+        self.head = nn.Linear(channels[-1] * (size // 32) ** 2, 1)
+
+    def maps(self, keypoints: Tensor) -> Tensor:
+        """Return the keypoint maps it wants beside the picture, (n, 6, s, s)."""
+        return keypoint_maps(keypoints, self.size, sigma=3.0)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return (n,) logits and the level features.
+
+        :param inputs: (n, 3 + 1 + 6, s, s): RGB in -1..1, mask, keypoint maps.
+        """
+        x = self.stem(F.pixel_unshuffle(inputs, 2))
+        features = []
+        for level, down in zip(self.levels, self.downs, strict=True):
+            x = level(x)
+            features.append(x)
+            x = down(act(x))
+        x = act(self.last(minibatch_deviation(act(x))))
+        return self.head(x.flatten(1)).squeeze(1), features

@@ -1,0 +1,84 @@
+"""The generator: a conditional U-Net that invents a face for an erased patch.
+
+DeepPrivacy's contract (Hukkelås et al. 2019): erased crop, mask and sparse keypoints in, a full face out. What differs
+is chosen for live use on a CPU: a space-to-depth stem, so that no layer but the last works at full resolution; FiLM
+in place of normalisation; and one style vector per face from the latent, the pose and the pooled surroundings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepprivacy_rt.networks.blocks import ResidualBlock, act, conv, keypoint_maps
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """Shape of a generator. ``size`` is the patch side in pixels, a multiple of 32."""
+
+    size: int = 128
+    width: int = 64
+    latent: int = 64
+    style: int = 256
+    keypoints: int = 6
+
+    def to_dict(self) -> dict[str, int]:
+        """Return plain values, for the header of a weights file."""
+        return asdict(self)
+
+
+class Generator(nn.Module):
+    """Erased patch → face. Side s = ``config.size``, width w = ``config.width``."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        w, style = config.width, config.style
+        self.stem = conv(4 * 16 + config.keypoints, w)
+        self.encode_4 = ResidualBlock(w)
+        self.down_8 = conv(w, 2 * w, kernel=4, stride=2)
+        self.encode_8 = ResidualBlock(2 * w)
+        self.down_16 = conv(2 * w, 4 * w, kernel=4, stride=2)
+        self.style = nn.Sequential(
+            nn.Linear(config.latent + 2 * config.keypoints + 4 * w, style), nn.LeakyReLU(0.2), nn.Linear(style, style)
+        )
+        self.middle = nn.ModuleList([ResidualBlock(4 * w, style) for _ in range(4)])
+        self.merge_8 = conv(4 * w + 2 * w, 2 * w, kernel=1)
+        self.decode_8 = nn.ModuleList([ResidualBlock(2 * w, style) for _ in range(2)])
+        self.merge_4 = conv(2 * w + w, w, kernel=1)
+        self.decode_4 = nn.ModuleList([ResidualBlock(w, style) for _ in range(3)])
+        self.up_2 = conv(w, 4 * (w // 2))
+        self.decode_2 = ResidualBlock(w // 2, style)
+        self.up_1 = conv(w // 2, 4 * (w // 4))
+        self.to_rgb = conv(w // 4, 3, gain=0.3)
+
+    def forward(self, image: Tensor, mask: Tensor, keypoints: Tensor, latent: Tensor) -> Tensor:
+        """Return (n, 3, s, s) RGB, about -1..1 (not clamped).
+
+        :param image: (n, 3, s, s) RGB in -1..1, 0 where erased.
+        :param mask: (n, 1, s, s), 1 where erased or unknown.
+        :param keypoints: (n, 6, 2) x, y in -1..1 over the patch.
+        :param latent: (n, latent), standard normal.
+        """
+        maps = keypoint_maps(keypoints, self.config.size // 4, sigma=1.0).to(image.dtype)
+        x = torch.cat([F.pixel_unshuffle(torch.cat([image, mask], dim=1), 4), maps], dim=1)  # (n, 64 + k, s/4, s/4)
+        skip_4 = self.encode_4(self.stem(x))  # (n, w, s/4, s/4)
+        skip_8 = self.encode_8(self.down_8(act(skip_4)))  # (n, 2w, s/8, s/8)
+        x = self.down_16(act(skip_8))  # (n, 4w, s/16, s/16)
+        style = self.style(torch.cat([latent, keypoints.flatten(1).to(latent.dtype), x.mean(dim=(2, 3))], dim=1))
+        for block in self.middle:
+            x = block(x, style)
+        x = self.merge_8(torch.cat([F.interpolate(x, scale_factor=2.0), skip_8], dim=1))  # (n, 2w, s/8, s/8)
+        for block in self.decode_8:
+            x = block(x, style)
+        x = self.merge_4(torch.cat([F.interpolate(x, scale_factor=2.0), skip_4], dim=1))  # (n, w, s/4, s/4)
+        for block in self.decode_4:
+            x = block(x, style)
+        x = F.pixel_shuffle(self.up_2(act(x)), 2)  # (n, w/2, s/2, s/2)
+        x = self.decode_2(x, style)
+        x = F.pixel_shuffle(self.up_1(act(x)), 2)  # (n, w/4, s, s)
+        return self.to_rgb(act(x))  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Ways to run a network. Each module needs its own library and says how to get it when it is missing."""

@@ -1,0 +1,129 @@
+"""Runs one network on the CPU through OpenVINO, an optional extra of this package.
+
+Nothing here imports OpenVINO before a network is built, so the package works without it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.errors import EnvironmentProblem, StageError, WeightsError
+
+Precision: TypeAlias = Literal["f32", "bf16"]
+
+_CURE = "OpenVINO is not installed; cure: pip install 'deepprivacy-rt[openvino]'"
+
+
+def is_installed() -> bool:
+    """Tell whether OpenVINO can be imported, without importing it."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def cpu_has_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise EnvironmentProblem(_CURE) from error
+    return openvino.Core()
+
+
+class OpenVinoNetwork:
+    """A compiled network. ``infer`` may be called from any thread: each calling thread has its own request.
+
+    :param model: a file (``.tflite``, ``.onnx``, or ``.xml`` with its ``.bin`` beside it) or an ``openvino.Model``.
+    :param threads: CPU threads for one inference. More than one spins when the machine is busy.
+    :param precision: what to compute in. ``bf16`` falls back to ``f32`` on a CPU without it; ``precision`` says which.
+    :param shapes: input shapes to fix, by input name, for models with open ones; the same order as ``infer``.
+    :param cache_dir: folder where compiled networks are kept, for a faster start; created when missing.
+
+    Raises EnvironmentProblem without OpenVINO, WeightsError for a file that is missing or unreadable.
+    """
+
+    def __init__(
+        self,
+        model: Path | Any,
+        *,
+        threads: int = 1,
+        precision: Precision = "f32",
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        core = _core()
+        self.name = model.name if isinstance(model, Path) else str(model.get_friendly_name())
+        self.precision: Precision = "bf16" if precision == "bf16" and cpu_has_bf16() else "f32"
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": self.precision,
+            # Every network pinned to the first core would make networks wait for each other.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if cache_dir is not None:
+            options["CACHE_DIR"] = str(cache_dir)
+        if isinstance(model, Path) and not model.is_file():
+            raise WeightsError(f"{model}: no such model file; cure: deepprivacy-rt weights fetch")
+        try:
+            network = core.read_model(model) if isinstance(model, Path) else model
+            if shapes is not None:
+                network.reshape({name: list(shape) for name, shape in shapes.items()})
+            self._compiled = core.compile_model(network, "CPU", options)
+        except RuntimeError as error:
+            raise WeightsError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from error
+        self._requests = threading.local()
+
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the inputs, in order; -1 where a dimension is open."""
+        return [_shape(port) for port in self._compiled.inputs]
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the outputs, in order; -1 where a dimension is open."""
+        return [_shape(port) for port in self._compiled.outputs]
+
+    def output_index(self, name: str) -> int:
+        """Return the place of a named output in the result of ``infer``. Raises WeightsError if there is none."""
+        for index, port in enumerate(self._compiled.outputs):
+            if name in port.get_names():
+                return index
+        raise WeightsError(f"{self.name}: the network has no output {name!r}; cure: use the model file in the manifest")
+
+    def infer(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run the network once.
+
+        :param inputs: one array per input, in the model's order, in its dtype.
+        :return: one array per output, in the model's order; fresh memory that the caller owns.
+
+        Raises StageError when the inference fails, wrong input shapes included.
+        """
+        try:
+            request = self._requests.__dict__.get("request")
+            if request is None:
+                request = self._requests.request = self._compiled.create_infer_request()
+            request.infer([np.ascontiguousarray(array) for array in inputs], share_inputs=True)
+            return [np.array(request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
+        except Exception as error:
+            raise StageError(f"{self.name}: inference failed: {_first_line(error)}") from error
+
+
+def _shape(port: Any) -> tuple[int, ...]:
+    return tuple(-1 if dimension.is_dynamic else dimension.get_length() for dimension in port.partial_shape)
+
+
+def _first_line(error: Exception) -> str:
+    """OpenVINO's messages span lines and begin with places in its own source; the last line tells the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Sinks for anonymized frames, one file each."""

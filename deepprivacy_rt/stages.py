@@ -1,0 +1,84 @@
+"""The contracts of all stages on one page. Who implements one keeps every sentence of it.
+
+Common to all: a stage raises :class:`deepprivacy_rt.errors.DeepPrivacyError` subclasses for foreseen failures; the
+pipeline treats *any* exception, and any result that breaks the contract, as "could not replace" and fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
+
+
+class Source(Protocol):
+    """Delivers frames in order. A context manager: closed on every way out."""
+
+    def __enter__(self) -> Source: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames with rising index and pts. Raises SourceError."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds faces."""
+
+    def detect(self, frame: Frame) -> Sequence[Detection]:
+        """Return every face with a score of at least the detector's low threshold, best first.
+
+        Low-scored detections never start a track; they continue one.
+        """
+        ...
+
+
+class Tracker(Protocol):
+    """Follows faces through time, without seeing pixels."""
+
+    def update(self, frame_index: int, detections: Sequence[Detection]) -> Sequence[FaceTrack]:
+        """Return all faces to cover in this frame, the ones lost for the moment included."""
+        ...
+
+
+class Cropper(Protocol):
+    """Erases faces, and cuts aligned patches from what is left."""
+
+    def erase(self, frame: Frame, tracks: Sequence[FaceTrack]) -> SafeFrame:
+        """Return the frame with the cover of every track filled; the fill depends on no pixel under a cover."""
+        ...
+
+    def cut(self, safe: SafeFrame, track: FaceTrack) -> FacePatch:
+        """Return the aligned patch of one track, cut from the erased frame."""
+        ...
+
+
+class Generator(Protocol):
+    """Invents faces. Sees only erased patches."""
+
+    @property
+    def patch_size(self) -> int:
+        """Side in pixels of the patches it accepts and returns."""
+        ...
+
+    def generate(self, patches: Sequence[FacePatch]) -> Sequence[Replacement]:
+        """Return a replacement for each patch that it can replace; a missing one stays filled."""
+        ...
+
+
+class Blender(Protocol):
+    """Pastes generated pixels over the fill."""
+
+    def paste(self, safe: SafeFrame, replacements: Sequence[Replacement]) -> SafeFrame:
+        """Return a new frame; what has no replacement stays filled; original pixels under a cover never come back."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes anonymized frames. A context manager: on an exception the output is discarded, never left half-done."""
+
+    def __enter__(self) -> Sink: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def write(self, frame: SafeFrame) -> None:
+        """Take the next frame, in order. Raises SinkError."""
+        ...

@@ -1,0 +1,81 @@
+"""The recipe of a training run, read from TOML."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deepprivacy_rt.errors import ConfigError
+from deepprivacy_rt.networks.generator import GeneratorConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each loss counts; 0 switches it off."""
+
+    adversarial: float = 1.0
+    reconstruction: float = 6.0
+    feature: float = 4.0
+    kl: float = 0.008
+    ring: float = 4.0
+    consistency: float = 4.0
+    latent: float = 0.5
+    penalty_start: float = 10.0
+    penalty_end: float = 2.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. Lengths are counted in pictures shown to the discriminator, so that the batch size may change.
+
+    :ivar pack: the packed pictures (see ``train --pack``), relative to the configuration file.
+    :ivar output: the run's folder, relative to the working directory.
+    :ivar head_share: share of batches that erase the whole head.
+    :ivar penalty_every: gradient penalties are computed on every k-th step and scaled by k.
+    :ivar ema: pictures after which an old weight counts half in the average.
+    """
+
+    pack: str
+    output: str
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+    discriminator_width: int = 64
+    batch: int = 128
+    pictures: int = 2_000_000
+    head_share: float = 0.25
+    learning_rate: float = 2.5e-4
+    final_learning_rate: float = 3e-5
+    augment: float = 0.5
+    penalty_every: int = 4
+    ema: float = 20_000.0
+    seed: int = 0
+
+
+def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; valid keys: {', '.join(known)}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a recipe. Raises ConfigError on a missing file, bad TOML or an unknown key."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    values["generator"] = _build(GeneratorConfig, values.get("generator", {}), f"{path}: [generator]")
+    values["weights"] = _build(LossWeights, values.get("weights", {}), f"{path}: [weights]")
+    config: TrainConfig = _build(TrainConfig, values, str(path))
+    return config

@@ -1,0 +1,61 @@
+"""Sample sheets: the same held-out faces with the same latents every time, so that sheets compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepprivacy_rt.cropping import RegionGeometry
+from deepprivacy_rt.networks.generator import Generator
+from deepprivacy_rt.training.dataset import FaceData
+from deepprivacy_rt.training.views import Look, Views, ViewSampler
+
+
+def _to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """(n, 3, s, s) -1..1 → (n, s, s, 3) uint8."""
+    array: NDArray[np.uint8] = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return array
+
+
+def plain_views(data: FaceData, region: RegionGeometry, size: int, index: Tensor) -> Views:
+    """Return undisturbed views of the given pictures."""
+    device = data.images.device
+    sampler = ViewSampler(data, region, size, torch.Generator(device).manual_seed(1))
+    n, one, zero = len(index), torch.ones(1, device=device), torch.zeros(1, device=device)
+    shape = (n, 1, 1, 1)
+    look = Look(one.expand(shape), zero.expand(shape), one.expand(shape), one.expand(shape), zero.expand(shape))
+    return sampler.views(index, sampler.geometry(index, jitter=0.0), look, jitter=0.0)
+
+
+@torch.no_grad()
+def write_sheet(
+    path: Path,
+    generator: Generator,
+    data: FaceData,
+    region: RegionGeometry,
+    size: int,
+    count: int = 20,
+    latents: int = 5,
+) -> None:
+    """Write a PNG; per column one held-out face: what the generator sees, one row per latent, the original.
+
+    The latents are drawn once and shared by all columns, so that a row shows one identity on many people.
+    """
+    device = data.images.device
+    index = torch.linspace(0, len(data.units) - 1, count, device=device).long()
+    views = plain_views(data, region, size, index)
+    random = torch.Generator("cpu").manual_seed(7)
+    width = generator.config.latent
+    rows = [_to_bytes(views.image)]
+    for _ in range(latents):
+        latent = torch.randn(1, width, generator=random).to(device).expand(count, -1)
+        out = generator(views.image, views.mask, views.keypoints, latent).float()
+        rows.append(_to_bytes(views.mask * out + (1 - views.mask) * views.target))
+    rows.append(_to_bytes(views.target))
+    sheet = np.vstack([np.hstack(list(row)) for row in rows])
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs the Debian or Ubuntu packages that are missing for "run" (the program) or "test" (its tests too).
+# As root or with sudo it installs them; else it prints the command and fails. Does nothing where nothing is missing.
+set -euo pipefail
+
+purpose=${1:?usage: system_packages.sh run|test}
+python=${PYTHON:-python3}
+missing=()
+
+need_library() { # soname, package
+    PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -qF "$1 " || missing+=("$2")
+}
+
+# The Python packages of OpenCV and MediaPipe bring neither OpenGL nor GLib.
+need_library libGL.so.1 libgl1
+need_library libEGL.so.1 libegl1
+need_library libGLESv2.so.2 libgles2
+need_library libglib-2.0.so.0 libglib2.0-0
+need_library libgthread-2.0.so.0 libglib2.0-0
+need_library libxcb.so.1 libxcb1
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
+if [ "$purpose" = test ]; then
+    command -v ffmpeg >/dev/null || missing+=(ffmpeg) # makes the odd files and checks outputs independently
+fi
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+install="apt-get update && apt-get install --no-install-recommends --yes ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    echo "error: missing on this system (Debian's names): ${missing[*]}; install them, then run make again" >&2
+    exit 1
+elif [ "$(id -u)" = 0 ]; then
+    DEBIAN_FRONTEND=noninteractive bash -c "$install"
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo DEBIAN_FRONTEND=noninteractive bash -c "$install"
+else
+    echo "error: packages are missing; run: sudo sh -c '$install', then make again" >&2
+    exit 1
+fi

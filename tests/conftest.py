@@ -1,0 +1,26 @@
+"""What several test files need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepprivacy_rt.weights import Weights
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of shared test data: ``../shared``, or what DEEPPRIVACY_SHARED names. Skips without it."""
+    path = Path(os.environ.get("DEEPPRIVACY_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"no shared test data at {path} (set DEEPPRIVACY_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_file() -> Callable[[str], Path]:
+    """Return the function that gives the verified file of a model, fetched when missing."""
+    return Weights().path

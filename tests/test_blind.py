@@ -1,0 +1,96 @@
+"""The generator is blind: what lies under the covers has no part in the output, not in a single bit.
+
+Hypothesis draws faces, and two pictures that differ in every pixel under their covers. Both go through the whole
+pipeline, detections given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.cropping import AlignedCropper, Region
+from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.pipeline import FaceReplacer, process_stream
+from deepprivacy_rt.stages import Generator
+from deepprivacy_rt.testing import ListSink, ScriptedDetector, SyntheticSource, ToyGenerator, make_frame
+from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker
+from deepprivacy_rt.types import Box, Detection, Frame, Image
+
+SIZE = 48
+WIDTH, HEIGHT = 200, 150
+GENERATORS: dict[str, Callable[[], Generator]] = {
+    "solid": lambda: SolidGenerator(SIZE),
+    "pixelate": lambda: PixelateGenerator(SIZE),
+    "toy": lambda: ToyGenerator(SIZE),
+}
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detection:
+    """A face of any size and roll, at times over the border, its keypoints shaken."""
+    x, y = draw(st.floats(-20, WIDTH + 20)), draw(st.floats(-20, HEIGHT + 20))
+    size, roll = draw(st.floats(6, 130)), draw(st.floats(-3.2, 3.2))
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    usual = np.array([(-0.2, -0.22), (0.2, -0.22), (0, 0.04), (0, 0.27), (-0.44, -0.14), (0.44, -0.14)])
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    points = (usual + random.normal(0, 0.03, (6, 2))) @ turn.T * size + (x, y)
+    box = Box(x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+    return Detection(box, points.astype(np.float32), 0.9)
+
+
+def scrambled(image: Image, cover: np.ndarray, seed: int) -> Image:
+    """Return the picture with every pixel under the cover changed."""
+    offset = np.random.default_rng(seed).integers(1, 256, image.shape, dtype=np.uint8)
+    return np.where(cover[..., None], image + offset, image)
+
+
+@pytest.mark.parametrize("region", Region)
+@pytest.mark.parametrize("name", GENERATORS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(faces=st.lists(detections(), min_size=1, max_size=3), seed=st.integers(0, 1000))
+def test_pixels_under_a_cover_have_no_part_in_a_frame(
+    name: str, region: Region, faces: list[Detection], seed: int
+) -> None:
+    replacer = FaceReplacer(AlignedCropper(SIZE, region), GENERATORS[name](), PatchBlender())
+    tracks = OnlineTracker().update(0, faces)
+    frame = make_frame(0, WIDTH, HEIGHT, seed)
+    safe, report = replacer.replace(frame, tracks)
+    assert not report.withheld
+    other = Frame(scrambled(frame.image, safe.cover, seed), 0, Fraction(0))
+    assert safe.cover.any() == bool((other.image != frame.image).any())
+    again, again_report = replacer.replace(other, tracks)
+    assert np.array_equal(safe.image, again.image)
+    assert np.array_equal(safe.cover, again.cover)
+    assert report == again_report
+
+
+def stream(name: str, script: dict[int, list[Detection]], covers: list[np.ndarray] | None) -> ListSink:
+    """Anonymize a short stream, all pixels under the covers scrambled if covers are given."""
+
+    def paint(image: Image, index: int) -> None:
+        if covers is not None:
+            image[:] = scrambled(image, covers[index], index)
+
+    source, sink = SyntheticSource(6, width=WIDTH, height=HEIGHT, paint=paint), ListSink()
+    replacer = FaceReplacer(AlignedCropper(SIZE), GENERATORS[name](), PatchBlender())
+    with source, sink:
+        process_stream(source, sink, ScriptedDetector(script), LookaheadTracker(lookahead=2), replacer)
+    return sink
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.dictionaries(st.integers(0, 5), st.lists(detections(), max_size=2), min_size=1, max_size=4))
+def test_pixels_under_a_cover_have_no_part_in_a_stream(name: str, script: dict[int, list[Detection]]) -> None:
+    first = stream(name, script, None).frames
+    second = stream(name, script, [frame.cover for frame in first]).frames
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one.image, other.image)

@@ -1,0 +1,99 @@
+"""Ctrl-C: ends at once, leaves nothing half done, says so."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli_helpers import CLIP, QUICK, REPOSITORY, command, environment, ffmpeg, leftovers
+
+MOST_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that takes much longer than this test."""
+    path = tmp_path_factory.mktemp("long") / "long.mkv"
+    ffmpeg("-stream_loop", 60, "-i", CLIP, "-c", "copy", path)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_within_two_seconds(tmp_path: Path, long_clip: Path, number: signal.Signals) -> None:
+    words = ["anonymize", long_clip, CLIP, "-o", "out", "--json", "--report", "report.json", *QUICK]
+    process = subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "progress":
+            break
+    assert leftovers(tmp_path), "it writes under a temporary name"
+    begin = time.monotonic()
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=20)
+    assert time.monotonic() - begin < MOST_SECONDS
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in errors
+    assert json.loads(rest.splitlines()[-1])["event"] == "end"
+    assert leftovers(tmp_path) == []
+    assert list((tmp_path / "out").iterdir()) == []
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"] is True
+    assert [file["state"] for file in report["files"]] == ["interrupted"]
+
+
+def test_a_job_that_hangs_is_given_up(tmp_path: Path) -> None:
+    script = (
+        "import time, sys\n"
+        "from deepprivacy_rt.cli.interrupt import UnresponsiveError, run_interruptibly\n"
+        "def work(stop):\n"
+        "    print('at work', flush=True)\n"
+        "    time.sleep(60)\n"
+        "    return 0\n"
+        "try:\n"
+        "    run_interruptibly(work)\n"
+        "except UnresponsiveError:\n"
+        "    print('given up', flush=True)\n"
+        "    import os; os._exit(1)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "given up\n"
+    assert time.monotonic() - begin < MOST_SECONDS
+    assert process.returncode == 1
+
+
+def test_an_encoder_that_hangs_leaves_no_file_behind(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from deepprivacy_rt.cli.main import main\n"
+        "from deepprivacy_rt.sinks.file import FileSink\n"
+        "FileSink.write = lambda self, frame: (print('hangs', flush=True), time.sleep(60))\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = ["anonymize", str(CLIP), "-o", "out", "--report", "report.json", *QUICK]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, env=environment(), text=True, **pipes
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hangs\n"
+    assert leftovers(tmp_path)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=20)[1]
+    assert time.monotonic() - begin < MOST_SECONDS
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("error: interrupted")
+    assert leftovers(tmp_path) == []
+    assert json.loads((tmp_path / "report.json").read_text())["interrupted"] is True

@@ -1,0 +1,102 @@
+"""Erasing and cutting: geometry, and that nothing under a cover gets out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepprivacy_rt.cropping import AlignedCropper, Region, roll_of, transform_points
+from deepprivacy_rt.types import Box, Evidence, FaceTrack, Frame
+
+UPRIGHT = np.array([[-0.2, -0.15], [0.2, -0.15], [0, 0.05], [0, 0.25], [-0.45, -0.1], [0.45, -0.1]], np.float32)
+
+
+def make_track(x: float, y: float, side: float, roll: float = 0.0, number: int = 0) -> FaceTrack:
+    rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    keypoints = (UPRIGHT @ rotation.T * side + [x, y]).astype(np.float32)
+    box = Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    return FaceTrack(number, number, box, keypoints, 0.9, Evidence.DETECTED)
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("roll", [-2.5, -0.5, 0.0, 0.4, 1.5, 3.0])
+def test_roll_is_measured(roll: float) -> None:
+    assert roll_of(make_track(100, 100, 50, roll).keypoints) == pytest.approx(roll, abs=1e-4)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.7, -1.2])
+@pytest.mark.parametrize("side", [20.0, 90.0, 400.0])
+def test_patch_is_upright_and_centred(roll: float, side: float) -> None:
+    track = make_track(300, 260, side, roll)
+    cropper = AlignedCropper(128)
+    patch = cropper.cut(cropper.erase(Frame(noise(600, 640), 0, Fraction(0)), [track]), track)
+    right_eye, left_eye, _, mouth = patch.keypoints[:4]
+    assert left_eye[1] == pytest.approx(right_eye[1], abs=0.1)
+    assert left_eye[0] - right_eye[0] == pytest.approx(0.4 * 128 / 1.8, abs=0.1)
+    assert mouth[0] == pytest.approx(63.5, abs=0.1)
+    assert np.allclose(transform_points(patch.transform, track.keypoints), patch.keypoints)
+
+
+def test_eyes_and_mouth_lie_under_the_mask_and_the_ring_is_known() -> None:
+    track, cropper = make_track(300, 260, 120), AlignedCropper(128)
+    patch = cropper.cut(cropper.erase(Frame(noise(600, 640), 0, Fraction(0)), [track]), track)
+    for x, y in patch.keypoints.round().astype(int):
+        assert patch.mask[y, x]
+    assert 0.3 < patch.mask.mean() < 0.6
+    assert not patch.mask[:, :8].any() and not patch.mask[:6].any()
+
+
+def test_outside_of_the_frame_is_unknown() -> None:
+    track, cropper = make_track(0, 260, 120), AlignedCropper(128)
+    patch = cropper.cut(cropper.erase(Frame(noise(600, 640), 0, Fraction(0)), [track]), track)
+    assert patch.mask[:, :60].all() and not patch.mask[64, -5:].any()
+
+
+def test_head_covers_more_than_face() -> None:
+    frame, track = Frame(noise(600, 640), 0, Fraction(0)), make_track(300, 260, 120)
+    face, head = (AlignedCropper(128, region).erase(frame, [track]).cover for region in (Region.FACE, Region.HEAD))
+    assert (head & ~face).any() and not (face & ~head).any()
+
+
+def test_the_frame_itself_is_untouched_and_uncovered_pixels_are_kept() -> None:
+    image = noise(300, 300)
+    before = image.copy()
+    safe = AlignedCropper(128).erase(Frame(image, 0, Fraction(0)), [make_track(150, 150, 80)])
+    assert np.array_equal(image, before)
+    assert np.array_equal(safe.image[~safe.cover], before[~safe.cover])
+
+
+@given(
+    x=st.floats(-40, 340),
+    y=st.floats(-40, 260),
+    side=st.floats(6, 260),
+    roll=st.floats(-3.1, 3.1),
+    second=st.floats(0, 200),
+    region=st.sampled_from(list(Region)),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_nothing_under_any_cover_reaches_a_patch_or_the_fill(
+    x: float, y: float, side: float, roll: float, second: float, region: Region, seed: int
+) -> None:
+    tracks = [make_track(x, y, side, roll), make_track(second, second, 50, -roll, 1)]
+    cropper, image = AlignedCropper(64, region), noise(220, 300)
+    safe = cropper.erase(Frame(image, 0, Fraction(0)), tracks)
+    scrambled = image.copy()
+    scrambled[safe.cover] = noise(220, 300, seed)[safe.cover]
+    again = cropper.erase(Frame(scrambled, 0, Fraction(0)), tracks)
+    assert np.array_equal(safe.image, again.image)
+    for track in tracks:
+        assert np.array_equal(cropper.cut(safe, track).image, cropper.cut(again, track).image)
+        # The fill is no photograph: a patch must not see it either.
+        painted = safe.image.copy()
+        painted[safe.cover] = 255 - painted[safe.cover]
+        other = type(safe)(painted, safe.cover, 0, Fraction(0))
+        assert np.array_equal(cropper.cut(safe, track).image, cropper.cut(other, track).image)

@@ -1,0 +1,124 @@
+"""The OpenVINO runtime: on real and on tiny networks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepprivacy_rt.errors import StageError, WeightsError
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16
+
+openvino = pytest.importorskip("openvino", reason="OpenVINO is an optional extra")
+
+
+def doubling(rows: int = -1) -> Any:
+    """Return an in-memory network y = 2 x + 1 over (rows, 3) float32."""
+    from openvino import opset13 as ops
+
+    x = ops.parameter([rows, 3], np.float32, name="x")
+    y = ops.add(ops.multiply(x, np.float32(2)), np.float32(1))
+    y.output(0).get_tensor().set_names({"y"})
+    return openvino.Model([y], [x], "doubling")
+
+
+def test_runs_an_in_memory_model() -> None:
+    network = OpenVinoNetwork(doubling())
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (y,) = network.infer([x])
+    np.testing.assert_array_equal(y, 2 * x + 1)
+    assert network.input_shapes == [(-1, 3)]
+    assert network.output_index("y") == 0
+
+
+def test_results_belong_to_the_caller() -> None:
+    network = OpenVinoNetwork(doubling())
+    (first,) = network.infer([np.zeros((1, 3), np.float32)])
+    network.infer([np.ones((1, 3), np.float32)])
+    np.testing.assert_array_equal(first, 1)
+
+
+def test_fixes_open_shapes() -> None:
+    network = OpenVinoNetwork(doubling(), shapes={"x": (4, 3)})
+    assert network.input_shapes == [(4, 3)]
+    assert network.output_shapes == [(4, 3)]
+
+
+def test_many_threads_share_a_network() -> None:
+    network = OpenVinoNetwork(doubling())
+    wrong: list[object] = []
+
+    def work(value: int) -> None:
+        x = np.full((64, 3), value, np.float32)
+        for _ in range(50):
+            (y,) = network.infer([x])
+            if not (y == 2 * value + 1).all():
+                wrong.append(y)
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_runs_a_model_file(model_file: Callable[[str], Path]) -> None:
+    network = OpenVinoNetwork(model_file("blazeface-short-range"))
+    outputs = network.infer([np.zeros((1, 128, 128, 3), np.float32)])
+    assert [output.shape for output in outputs] == network.output_shapes == [(1, 896, 16), (1, 896, 1)]
+
+
+def test_bf16_is_used_only_where_the_cpu_has_it(model_file: Callable[[str], Path]) -> None:
+    path = model_file("blazeface-short-range")
+    exact, fast = OpenVinoNetwork(path), OpenVinoNetwork(path, precision="bf16")
+    assert fast.precision == ("bf16" if cpu_has_bf16() else "f32")
+    x = [np.random.default_rng(0).uniform(-1, 1, (1, 128, 128, 3)).astype(np.float32)]
+    for a, b in zip(exact.infer(x), fast.infer(x), strict=True):
+        assert np.abs(a - b).max() < 0.05 * np.abs(a).max()
+
+
+def test_keeps_compiled_networks(model_file: Callable[[str], Path], tmp_path: Path) -> None:
+    OpenVinoNetwork(model_file("blazeface-short-range"), cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir())
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"absent\.onnx: no such model file; cure: "):
+        OpenVinoNetwork(tmp_path / "absent.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"this is no network")
+    with pytest.raises(WeightsError, match=r"broken\.onnx: OpenVINO cannot load it: .+") as caught:
+        OpenVinoNetwork(broken)
+    assert "\n" not in str(caught.value)
+
+
+def test_failed_inference_is_a_stage_error() -> None:
+    network = OpenVinoNetwork(doubling(4))
+    with pytest.raises(StageError, match="doubling: inference failed"):
+        network.infer([np.zeros((5, 3), np.float32)])
+    with pytest.raises(WeightsError, match="no output 'z'"):
+        network.output_index("z")
+
+
+def test_absent_openvino_is_named_with_its_cure() -> None:
+    # A real import of the whole detector package in an interpreter that cannot find OpenVINO.
+    code = """
+import sys
+sys.modules["openvino"] = None
+from pathlib import Path
+from deepprivacy_rt.errors import EnvironmentProblem
+from deepprivacy_rt.detectors import blazeface, yunet
+try:
+    yunet.YuNetDetector(Path("yunet.onnx"))
+except EnvironmentProblem as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "OpenVINO is not installed; cure: pip install 'deepprivacy-rt[openvino]'"
