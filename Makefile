@@ -16,6 +16,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 venv: $(READY)
+	@:
 
 $(READY): pyproject.toml constraints.txt
 	@PYTHON=$(PYTHON) scripts/system_packages.sh run
@@ -35,6 +36,7 @@ demo: venv
 
 test: venv
 	@PYTHON=$(PYTHON) scripts/system_packages.sh test
+	@$(BIN)/deepprivacy-rt weights fetch >/dev/null
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 check: venv

@@ -18,7 +18,7 @@ from deepprivacy_rt.diffusion import diffused
 from deepprivacy_rt.types import Affine, FacePatch, Image, Points, Replacement, SafeFrame
 
 _SUBPIXEL_BITS = 4
-_COLOR_CELLS = 32
+_COLOR_CELLS = 16
 _LARGEST_COLOR_SHIFT = 64.0
 _EDGE = 4
 """Patch pixels at the border of a patch over which it fades out, where a cover is larger than its patch."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 FloatImage = NDArray[np.float32]
 
-_KERNEL = ((0.02, 1.0), (0.08, 1e-2), (0.3, 1e-4))
+_KERNEL = ((0.05, 1.0), (0.12, 1e-2), (0.35, 1e-4))
 """(standard deviation as a part of the side, weight): a sum of Gaussians with a long tail. Near a known cell the narrow
 ones rule, far from all the wide ones."""
 

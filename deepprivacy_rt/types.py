@@ -90,7 +90,8 @@ class Frame:
 class SafeFrame:
     """A picture in which every tracked face is erased or replaced. The only thing a sink accepts.
 
-    Only :mod:`deepprivacy_rt.cropping` (erasing) and :mod:`deepprivacy_rt.blending` (pasting) make one.
+    Only :mod:`deepprivacy_rt.cropping` (erasing), :mod:`deepprivacy_rt.blending` (pasting) and
+    :func:`deepprivacy_rt.pipeline.withhold` (a grey frame) make one.
 
     :ivar image: (h, w, 3) uint8 RGB.
     :ivar cover: (h, w) bool, True where original pixels were erased.

@@ -59,6 +59,7 @@ def write_clip(
     tags: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     audio: str | None = None,
+    audio_start: Fraction = Fraction(0),
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip; ``tags`` are range, matrix, primaries, transfer; ``audio`` is an encoder for a second of tone."""
@@ -82,15 +83,15 @@ def write_clip(
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
         if sound:
-            _write_tone(output, sound)
+            _write_tone(output, sound, round(audio_start * 48000))
     return path
 
 
-def _write_tone(output: av.container.OutputContainer, sound: av.audio.AudioStream) -> None:
+def _write_tone(output: av.container.OutputContainer, sound: av.audio.AudioStream, first: int) -> None:
     wave = (np.sin(np.arange(48000) * 440 * 2 * np.pi / 48000) * 0.3).astype(np.float32)
     for start in range(0, 48000, 1024):
         frame = av.AudioFrame.from_ndarray(np.stack([wave[start : start + 1024]] * 2), "fltp", "stereo")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        frame.sample_rate, frame.pts, frame.time_base = 48000, first + start, Fraction(1, 48000)
         output.mux(sound.encode(frame))
     output.mux(sound.encode(None))
 

@@ -49,7 +49,7 @@ CASES: dict[str, str] = {
     "chapters.mp4": f"-i V -i META -map_metadata 1 -map_chapters 1 {H264}",
     # private metadata
     "meta_gps.mp4": f"-i V -i A {H264} -c:a aac -b:a 48k -metadata location=+48.8584+002.2945/ "
-    "-metadata creation_time=2024-05-06T07:08:09Z -metadata title='Alice at home' -metadata artist=Bob "
+    "-metadata creation_time=2024-05-06T07:08:09Z -metadata title='Alice at home' -metadata artist=Robert "
     "-metadata comment=private",
     "meta_gps_apple.mov": f"-i V {H264} -movflags use_metadata_tags "
     "-metadata com.apple.quicktime.location.ISO6709=+48.8584+002.2945+035/ -metadata com.apple.quicktime.make=Apple "
@@ -207,7 +207,7 @@ def _make_inputs(inputs: Path) -> None:
         "1\n00:00:00,200 --> 00:00:01,000\nHello\n\n2\n00:00:01,100 --> 00:00:01,900\nWorld\n"
     )
     chapter = "[CHAPTER]\nTIMEBASE=1/1000\nSTART={}\nEND={}\ntitle={}\n"
-    chapters = chapter.format(0, 1000, "Alice at home") + chapter.format(1000, 2000, "Bob")
+    chapters = chapter.format(0, 1000, "Alice at home") + chapter.format(1000, 2000, "Robert")
     (inputs / "meta").write_text(f";FFMETADATA1\ntitle=holiday of Alice\n{chapters}")
 
 

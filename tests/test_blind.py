@@ -20,7 +20,14 @@ from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.pipeline import FaceReplacer, process_stream
 from deepprivacy_rt.stages import Generator
-from deepprivacy_rt.testing import ListSink, ScriptedDetector, SyntheticSource, ToyGenerator, make_frame
+from deepprivacy_rt.testing import (
+    FailingGenerator,
+    ListSink,
+    ScriptedDetector,
+    SyntheticSource,
+    ToyGenerator,
+    make_frame,
+)
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker
 from deepprivacy_rt.types import Box, Detection, Frame, Image
 
@@ -30,6 +37,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "solid": lambda: SolidGenerator(SIZE),
     "pixelate": lambda: PixelateGenerator(SIZE),
     "toy": lambda: ToyGenerator(SIZE),
+    "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
 }
 
 

@@ -6,7 +6,7 @@ import json
 import resource
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,6 +14,12 @@ import cv2
 import numpy as np
 import pytest
 from cli_helpers import CLIP, QUICK, REPOSITORY, environment, ffmpeg, leftovers, lines, run, without_root_rights
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _models(model_file: Callable[[str], Path]) -> None:
+    """Fetch what is missing now: the program would tell of it in the middle of a test."""
+    model_file("blazeface-full-range")
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +100,7 @@ def test_bad_inputs_get_one_line_each_and_the_batch_goes_on(here: Path) -> None:
     errors = lines(done.stderr, "error: ")
     assert len(errors) == len(names)
     assert done.stderr.splitlines() == errors, "nothing but one line per bad file"
+    assert "internal" not in done.stderr
     for name, cause in (
         ("empty.mp4", "empty"),
         ("text.mp4", ""),
@@ -241,13 +248,10 @@ def test_stdout_into_a_closed_pipe_is_no_traceback(here: Path) -> None:
 
 
 def test_help_and_version_are_quick_and_import_no_heavy_library(tmp_path: Path) -> None:
-    elapsed = []
-    for _ in range(3):
-        begin = time.monotonic()
-        done = run("--version", cwd=tmp_path)
-        elapsed.append(time.monotonic() - begin)
-        assert done.stdout.startswith("deepprivacy-rt ")
-    assert min(elapsed) < 0.5
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run("--version", cwd=tmp_path).stdout.startswith("deepprivacy-rt ")
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime < 0.5  # CPU time: other tests run beside
     check = (
         "import sys, contextlib, deepprivacy_rt.cli.main as m\n"
         "with contextlib.suppress(SystemExit): m.main(['anonymize', '--help'])\n"

@@ -7,12 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli_helpers import CLIP, QUICK, REPOSITORY, command, environment, ffmpeg, leftovers
 
 MOST_SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _models(model_file: Callable[[str], Path]) -> None:
+    """Fetch what is missing now: the program would tell of it in the middle of a test."""
+    model_file("blazeface-full-range")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,14 @@ from deepprivacy_rt.pipeline import FaceReport, FrameReport
 from deepprivacy_rt.types import Box, Coverage, Evidence
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _models(model_file: Callable[[str], Path]) -> None:
+    """Fetch what is missing now: the program would tell of it in the middle of a test."""
+    model_file("blazeface-full-range")
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict], Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory, _models: None) -> tuple[dict, list[dict], Path]:
     """The report and the JSON lines of one run over a good and a bad file."""
     here = tmp_path_factory.mktemp("run")
     ffmpeg("-i", CLIP, "-c", "copy", here / "clip.mkv")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -13,7 +16,6 @@ import numpy as np
 import pytest
 
 from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector, Effort
-from deepprivacy_rt.detectors.blazeface_decoding import FULL_RANGE, SHORT_RANGE, Layout, decode
 from deepprivacy_rt.detectors.blazeface_networks import Backend
 from deepprivacy_rt.detectors.union import UnionDetector
 from deepprivacy_rt.detectors.yunet import YuNetDetector
@@ -43,6 +45,7 @@ def video_frame(path: Path, index: int) -> Image:
     raise AssertionError(f"{path} has no frame {index}")
 
 
+@functools.cache
 def blazeface(files: Files, effort: Effort = "fast", backend: Backend = "auto", **options: float) -> BlazeFaceDetector:
     return BlazeFaceDetector(
         files("blazeface-full-range"),
@@ -60,10 +63,15 @@ def iou(a: Detection, b: Detection) -> float:
     return width * height / union
 
 
+def fit(image: Image, side: int) -> Image:
+    """Resize a picture to a long side."""
+    scale = side / max(image.shape)
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def portrait(shared: Path) -> Image:
-    """A studio portrait of 675×675 px or so, shrunk to 400 px."""
-    image = read(shared / "data/eval/london/001_neutral.jpg")
-    return np.asarray(cv2.resize(image, (400, 400 * image.shape[0] // image.shape[1])), np.uint8)
+    """A studio portrait, 400×400 px; the face fills the middle half."""
+    return fit(read(shared / "data/eval/london/001_neutral.jpg"), 400)
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
@@ -94,14 +102,15 @@ def test_finds_small_faces_by_tiles(shared: Path, model_file: Files) -> None:
 
 
 def same_faces(a: Sequence[Detection], b: Sequence[Detection]) -> tuple[float, float, float]:
-    """Return the largest difference of boxes (px), keypoints (px) and scores of two lists of faces, paired by place."""
+    """Return the largest difference of boxes (px; scores above 0.5), keypoints (px) and scores of two lists."""
     assert len(a) == len(b)
     boxes, points, scores = 0.0, 0.0, 0.0
     for face in a:
-        twin = max(b, key=lambda other: iou(face, other))
-        boxes = max(boxes, float(np.abs(np.subtract(face.box, twin.box)).max()))
+        twin = min(b, key=lambda other: float(np.abs(face.keypoints - other.keypoints).max()))
         points = max(points, float(np.abs(face.keypoints - twin.keypoints).max()))
         scores = max(scores, abs(face.score - twin.score))
+        if face.score > 0.5:  # the others may lie half outside, where mediapipe moves them
+            boxes = max(boxes, float(np.abs(np.subtract(face.box, twin.box)).max()))
     return boxes, points, scores
 
 
@@ -109,7 +118,7 @@ def same_faces(a: Sequence[Detection], b: Sequence[Detection]) -> tuple[float, f
 def test_both_backends_agree_within_a_pixel(shared: Path, model_file: Files, effort: Effort) -> None:
     ours = blazeface(model_file, effort, "openvino")
     theirs = blazeface(model_file, effort, "mediapipe")
-    images = [read(path) for path in sorted((shared / "data/eval/stills").glob("*.jpg"))[:6]]
+    images = [fit(read(path), 1280) for path in sorted((shared / "data/eval/stills").glob("*.jpg"))[:6]]
     images += [video_frame(shared / "data/eval/asl/intel_bird.mkv", 10)]
     images += [video_frame(shared / "data/eval/talking/source_s18.mp4", 20)]
     seen = 0
@@ -167,8 +176,7 @@ def test_mirrored_frames_give_mirrored_faces(shared: Path, model_file: Files) ->
     assert np.abs(both[0].keypoints - face.keypoints).max() < 0.06 * face.box.width
 
 
-def test_a_shifted_picture_gives_shifted_faces(shared: Path, model_file: Files) -> None:
-    # Half a pixel or a pixel of systematic offset between views would show as a jitter of tiled faces.
+def test_tiles_see_a_face_where_the_whole_frame_does(shared: Path, model_file: Files) -> None:
     canvas = np.zeros((720, 1280, 3), np.uint8)
     canvas[200 : 200 + 400, 60 : 60 + 400] = cv2.resize(portrait(shared), (400, 400))
     whole = blazeface(model_file, "fast").detect(frame_of(canvas))[0]
@@ -180,7 +188,7 @@ def test_spread_looks_at_each_tile_in_turn(shared: Path, model_file: Files) -> N
     canvas = np.full((720, 1280, 3), 90, np.uint8)
     small = cv2.resize(portrait(shared), (90, 90), interpolation=cv2.INTER_AREA)
     canvas[80:170, 60:150] = canvas[600:690, 1150:1240] = small
-    detector = blazeface(model_file, "balanced", spread=2, threshold=0.5)
+    detector = blazeface(model_file, "balanced", spread=2, threshold=0.6)
     places = []
     for index in range(4):
         found = detector.detect(frame_of(canvas, index))
@@ -206,6 +214,25 @@ def test_a_detector_may_be_shared_between_threads(shared: Path, model_file: File
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_mediapipe_goes_without_hanging_or_noise(model_file: Files) -> None:
+    # Collected as part of a reference cycle, mediapipe's own finalizer waits for ever; at exit it prints a traceback.
+    code = """
+import gc, sys
+from pathlib import Path
+from deepprivacy_rt.detectors.blazeface_decoding import SHORT_RANGE
+from deepprivacy_rt.detectors.blazeface_networks import MediaPipeBlazeFace
+for _ in range(10):
+    cycle = [MediaPipeBlazeFace(Path(sys.argv[1]), SHORT_RANGE, 0.2)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+kept = MediaPipeBlazeFace(Path(sys.argv[1]), SHORT_RANGE, 0.2)
+"""
+    command = [sys.executable, "-c", code, str(model_file("blazeface-short-range"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "Traceback" not in done.stderr
 
 
 def test_broken_numbers_are_an_error_not_an_empty_frame(model_file: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,32 +262,12 @@ def test_wrong_model_files_are_refused(shared: Path, model_file: Files, tmp_path
         BlazeFaceDetector(model_file("blazeface-full-range"), effort="thorough")
 
 
-@pytest.mark.parametrize("layout, count", [(SHORT_RANGE, 896), (FULL_RANGE, 2304)])
-def test_anchors_are_cell_centres(layout: Layout, count: int) -> None:
-    anchors = layout.anchors()
-    assert anchors.shape == (count, 2)
-    np.testing.assert_allclose(anchors[0], layout.size / layout.grids[0][0] / 2)
-    np.testing.assert_allclose(anchors[-1], layout.size - layout.size / layout.grids[-1][0] / 2)
-    np.testing.assert_allclose(anchors.mean(axis=0), layout.size / 2)
-
-
-def test_decoding_by_hand() -> None:
-    raw = np.zeros((2, 16), np.float32)
-    raw[1, :6] = (1, 2, 20, 10, 3, 4)
-    logits = np.array([-9.0, np.log(3)], np.float32)
-    found = decode(raw, logits, np.array([(5, 5), (50, 60)], np.float32), 0.2)
-    np.testing.assert_allclose(found.boxes, [(41, 57, 61, 67)])
-    np.testing.assert_allclose(found.keypoints[0, :2], [(53, 64), (50, 60)])
-    np.testing.assert_allclose(found.scores, [0.75], rtol=1e-6)
-
-
 def test_yunet_speaks_blazeface(shared: Path, model_file: Files) -> None:
     # On real people; the conversion was fitted on synthetic faces only.
     ours, theirs = blazeface(model_file), YuNetDetector(shared / "models/yunet_n_dynamic.onnx")
     overlaps, ears = [], []
     for path in sorted((shared / "data/eval/london").glob("*_neutral.jpg"))[:12]:
-        image = read(path)
-        frame = frame_of(np.asarray(cv2.resize(image, (640, 640 * image.shape[0] // image.shape[1])), np.uint8))
+        frame = frame_of(fit(read(path), 640))
         a, b = ours.detect(frame)[0], theirs.detect(frame)[0]
         overlaps.append(iou(a, b))
         ears.append(np.abs(a.keypoints[3:] - b.keypoints[3:]).max() / a.box.width)

@@ -17,6 +17,7 @@ from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, Pipeline, process_stream, withhold
+from deepprivacy_rt.pipeline.window import FrameWindow
 from deepprivacy_rt.testing import (
     FailingGenerator,
     ListSink,
@@ -357,6 +358,8 @@ def test_stream_tracker_always_raises_and_memory_stays_bounded() -> None:
     tracker = Wrapped(LookaheadTracker(lookahead=4), push=always_raising, flush=always_raising)
     _, reports = run_stream(always(), tracker)
     assert all(report.withheld for report in reports)
+    window = FrameWindow(tracker, 1 << 30)
+    assert [len(window.push(face_frame(index), [], [])) for index in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_stream_generator_breaks() -> None:

@@ -7,9 +7,11 @@ import shutil
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media_clips import Facts, pass_through, read_facts
+from numpy.typing import NDArray
 from odd_files import ODD_FILES, make_odd_files
 
 from deepprivacy_rt.errors import SourceError
@@ -33,10 +35,10 @@ REFUSED = {
     "concat_named.mp4": "is a playlist",
     "names/dangling.mp4": "cannot be read: No such file",
 }
-SECRETS = (b"Alice", b"Bob", b"48.8584", b"iPhone", b"secret", b"private", b"2024-05-06", b"10:11:12:13")
+SECRETS = (b"Alice", b"Robert", b"48.8584", b"iPhone", b"secret", b"private", b"2024-05-06", b"10:11:12:13")
 WITH_SECRETS = ("meta_gps.mp4", "meta_gps_apple.mov", "handler_names.mp4", "chapters.mp4")
-WITHOUT_TAGS = ("rgb_h264.mkv",)  # RGB becomes YCbCr, so its tags must change
-REORDERED = ("resolution_change.ts", "corrupt_bytes.ts")  # stored times that do not rise
+WITHOUT_TAGS = ("rgb_h264.mkv", "mjpeg.avi", "odd_641x361.avi")  # RGB becomes YCbCr; MPEG-4 in AVI has no tags
+REORDERED = ("resolution_change.ts", "corrupt_bytes.ts", "corrupt_mdat.mp4")  # stored times that do not rise
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +83,7 @@ def _is_written_correctly(source: Path, folder: Path, name: str) -> None:
     with FileSource(source) as probe:
         info = probe.info
     output = folder / f"out{default_suffix(info)}"
-    reader, sink, frames = pass_through(source, output)
+    _, _, frames = pass_through(source, output)
 
     before, after = read_facts(source, info.stream_index), read_facts(output)
     tick = max(before.tick, after.tick)
@@ -98,7 +100,7 @@ def _is_written_correctly(source: Path, folder: Path, name: str) -> None:
     assert [secret for secret in SECRETS if secret in output.read_bytes()] == []
     with FileSource(output) as written:
         image = next(iter(written)).image
-        assert np.abs(image.astype(int) - frames[0].image.astype(int)).mean() < 4
+        assert np.abs(image.astype(int) - frames[0].image.astype(int)).mean() < 8
 
 
 def _written_times(output: Path, after: Facts) -> list[object]:
@@ -134,8 +136,6 @@ def test_secrets_are_there_to_be_removed(odd_folder: Path, name: str) -> None:
 
 def test_playlist_opens_no_other_file(odd_folder: Path) -> None:
     """FFmpeg itself follows this one; the source must not."""
-    import av
-
     with av.open(str(odd_folder / "concat_named.mp4")) as followed:
         assert followed.streams.video
     _is_refused(odd_folder / "concat_named.mp4", "playlist")
@@ -168,9 +168,30 @@ def test_ordinary_files_give_no_warning(odd_folder: Path) -> None:
 
 
 def test_deinterlaced_frames_have_no_combs(odd_folder: Path) -> None:
-    """In a combed picture neighbouring lines differ much more than lines two apart."""
-    with FileSource(odd_folder / "interlaced_h264.mp4") as reader:
-        image = list(reader)[15].image.astype(int)[100:140]
-    neighbours = np.abs(image[1:] - image[:-1]).mean()
-    same_field = np.abs(image[2:] - image[:-2]).mean()
-    assert neighbours < 1.2 * same_field
+    """A comb is a line that differs from both neighbours in the same direction."""
+
+    def combs(luma: NDArray[np.generic]) -> int:
+        lines = luma.astype(int)
+        above, below = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
+        return int(((above * below > 0) & (np.minimum(np.abs(above), np.abs(below)) > 40)).sum())
+
+    path = odd_folder / "interlaced_h264.mp4"
+    with av.open(str(path)) as container:
+        raw = [frame.to_ndarray()[:240] for frame in container.decode(video=0)][15]
+    with FileSource(path) as reader:
+        image = list(reader)[15].image
+    assert combs(raw) > 1000
+    assert combs(image.mean(axis=2)) < 150
+
+
+def test_sound_before_an_edit_list_stays_out(odd_folder: Path, tmp_path: Path) -> None:
+    """A player hides it, but it is in the file; only what a decoder needs to start (0.1 s) may go over."""
+    source, output = odd_folder / "edit_list_hidden_start.mp4", tmp_path / "b.mp4"
+    pass_through(source, output)
+
+    def hidden(path: Path) -> int:
+        with av.open(str(path)) as container:
+            return sum(packet.is_discard for packet in container.demux(audio=0))
+
+    assert hidden(source) > 30
+    assert hidden(output) <= 5

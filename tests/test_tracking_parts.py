@@ -32,13 +32,6 @@ def test_one_euro_is_the_same_for_near_and_far_faces() -> None:
         assert a[0] == pytest.approx(10 * b[0])
 
 
-def test_one_euro_forgets_on_reset() -> None:
-    smooth = OneEuroFilter(1.0, 0.0)
-    smooth(np.array([0.0]), 0.1, 1.0)
-    smooth.reset()
-    assert smooth(np.array([50.0]), 0.1, 1.0)[0] == 50.0
-
-
 def test_overlap_of_boxes() -> None:
     boxes = boxes_of([make_detection(50, 50, 100), make_detection(100, 50, 100), make_detection(500, 50, 100)])
     assert overlap(boxes, boxes)[0].tolist() == pytest.approx([1.0, 1 / 3, 0.0])

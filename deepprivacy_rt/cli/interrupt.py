@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-GRACE_S = 1.7
+GRACE_S = 1.6
 """How long a job may take to wind up after a signal."""
 _SIGNALS = (
     (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGINT, signal.SIGTERM)

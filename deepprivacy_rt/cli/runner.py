@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import threading
 import time
 import traceback
@@ -43,9 +44,11 @@ class BatchRunner:
 
     def run(self, stop: threading.Event) -> int:
         """Do everything; return the exit code. Raises what stops the batch before its first file."""
-        cv2.setNumThreads(1)  # one thread per stage: more would fight over the cores
         if self._plan.jobs:
-            self._anonymizer = build_anonymizer(self._config.faces, Weights(report=self._view.message))
+            _use_one_thread_per_stage(with_torch=self._config.faces.filter == "gan")
+            # OpenVINO's converter sees our --verbose in sys.argv and prints, where JSON lines may be due.
+            with contextlib.redirect_stdout(sys.stderr):
+                self._anonymizer = build_anonymizer(self._config.faces, Weights(report=self._view.message))
         self._view.begin(len(self._plan.jobs) + len(self._plan.refusals))
         try:
             self._say_before()
@@ -192,6 +195,15 @@ class BatchRunner:
         if done:
             return 3
         return 2 if self._misuse else 1
+
+
+def _use_one_thread_per_stage(*, with_torch: bool) -> None:
+    """Keep libraries from starting threads of their own: they would fight over the cores with our stages."""
+    cv2.setNumThreads(1)
+    if with_torch:  # its import takes seconds
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def _naming(job: Job, message: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -67,9 +67,11 @@ class OpenVinoBlazeFace:
 class MediaPipeBlazeFace:
     """Runs network and decoding in mediapipe's Tasks API. One call at a time; safe to share between threads."""
 
-    _REPEAT = 8
-    """mediapipe rounds boxes down to whole pixels. It gets every pixel repeated, 8 by 8: it samples each eighth, so the
-    network sees the same input, and the rounding is eight times finer."""
+    _SIDE = 2048
+    """mediapipe rounds boxes down to whole pixels. So it gets every pixel repeated, up to this side of the picture: it
+    samples one of each, the network sees the same input, and the rounding is 10 to 16 times finer. Boxes are then the
+    same as through OpenVINO within a pixel of frames up to 1280 px, and in proportion in larger ones. What remains:
+    mediapipe moves boxes that begin outside of the picture into it."""
 
     def __init__(self, model: Path, layout: Layout, threshold: float) -> None:
         try:
@@ -86,15 +88,17 @@ class MediaPipeBlazeFace:
         )
         self._mediapipe = mediapipe
         self._size = np.float32(layout.size)
+        self._repeat = self._SIDE // layout.size
         self._lock = threading.Lock()
         try:
             self._detector = tasks.vision.FaceDetector.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise WeightsError(f"{model}: mediapipe cannot load it: {error}") from error
+        _own_closing(self, self._detector)
 
     def find(self, image: Image) -> Candidates:
         """See :class:`SquareDetector`."""
-        large = np.ascontiguousarray(image.repeat(self._REPEAT, axis=0).repeat(self._REPEAT, axis=1))
+        large = np.ascontiguousarray(image.repeat(self._repeat, axis=0).repeat(self._repeat, axis=1))
         try:
             with self._lock:
                 picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=large)
@@ -116,13 +120,23 @@ class MediaPipeBlazeFace:
             )
         keypoints = [[(point.x, point.y) for point in face.keypoints] for face in faces]
         return Candidates(
-            boxes / np.float32(self._REPEAT),
+            boxes / np.float32(self._repeat),
             np.array(keypoints, np.float32).reshape(-1, 6, 2) * self._size,
             np.array([face.categories[0].score for face in faces], np.float32),
             np.zeros(len(faces), np.bool_),
         )
 
-    def __del__(self) -> None:
-        # mediapipe's own finalizer fails when the interpreter has already taken its modules apart.
-        with contextlib.suppress(Exception):
-            self._detector.close()
+
+def _own_closing(owner: object, detector: Any) -> None:
+    """Close a mediapipe detector when its owner goes, and never from mediapipe's own finalizer.
+
+    When the garbage collector runs that one, it may wait for ever for the detector's worker thread, which the
+    collector took away first (google-ai-edge/mediapipe issue 6233); and it fails at exit, when nothing needs closing.
+    """
+
+    class Unfinalized(type(detector)):  # type: ignore[misc]  # mediapipe has no types
+        def __del__(self) -> None:
+            pass
+
+    detector.__class__ = Unfinalized
+    weakref.finalize(owner, detector.close).atexit = False

@@ -26,7 +26,7 @@ from deepprivacy_rt.types import FacePatch, Replacement
 Floats = NDArray[np.float32]
 
 TRUNCATION = 0.9
-"""Latents are drawn with this standard deviation: the tails of the prior are where faces go wrong."""
+"""Latents are drawn with this share of the prior's deviation: its tails are where faces go wrong."""
 _BF16_TOLERANCE = 0.03
 """Largest mean error of bf16 against f32, of outputs in -1..1, that is still used: about four grey levels."""
 
@@ -132,6 +132,7 @@ class GanGenerator:
     def __init__(self, weights: Path, *, device: str, salt: bytes, cache_dir: Path | None = None) -> None:
         network = load_generator(weights)
         self._config = network.config
+        self._mean, self._factor = network.prior_mean.numpy(), network.prior_factor.numpy()
         self._salt = salt
         self._executor: Executor
         if device == "cpu" and is_installed():
@@ -145,11 +146,11 @@ class GanGenerator:
         return self._config.size
 
     def latent(self, identity: int) -> Floats:
-        """Return the identity's latent, (latent,) float32: normal, seeded by a hash of salt and identity."""
+        """Return the identity's latent, (latent,) float32: the prior's, seeded by a hash of salt and identity."""
         seed = hashlib.sha256(self._salt + identity.to_bytes(8, "little", signed=True)).digest()
         random = np.random.default_rng(int.from_bytes(seed, "little"))
-        drawn: Floats = (random.standard_normal(self._config.latent) * TRUNCATION).astype(np.float32)
-        return drawn
+        drawn = self._mean + TRUNCATION * self._factor @ random.standard_normal(self._config.latent)
+        return np.asarray(drawn, np.float32)
 
     def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
         """Return a replacement per patch. One whose output is not finite is left out, and so stays filled.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from deepprivacy_rt.types import Image
@@ -31,7 +31,9 @@ _LUMA_WEIGHTS = {  # ITU-T H.273, table 4: Kr, Kb
     10: (0.2627, 0.0593),
 }
 _PLANAR = re.compile(r"(?:yuv(?P<j>j)?a?(?P<chroma>420|422|444)p|gray)(?P<bits>\d+)?(?:le)?")
-_ACCURATE = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# libswscale's flags, as numbers: PyAV has names for the last two from version 18 on only, which needs Python 3.11.
+_POINT, _AREA, _FULL_CHROMA, _ACCURATE_ROUNDING = 0x10, 0x20, 0x2000, 0x40000
+_ACCURATE = _POINT | _ACCURATE_ROUNDING | _FULL_CHROMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,52 +105,96 @@ def rgb_to_yuv_matrix(tags: ColourTags, height: int) -> NDArray[np.float64]:
     return np.column_stack([scaled, [16, 128, 128]])
 
 
-def to_rgb(frame: av.VideoFrame, tags: ColourTags) -> Image:
-    """Convert a decoded frame of any pixel format to (h, w, 3) uint8 RGB, stored orientation; alpha is ignored."""
-    layout = planar_format(frame.format.name)
-    if layout is None or tags.matrix == MATRIX_RGB:
-        return _swscale_to_rgb(frame, tags)
-    planes = [_samples(plane, layout) for plane in frame.planes[: 3 if layout.across else 1]]
-    full = tags.range == FULL_RANGE
-    luma = _to_8_bits(planes[0], layout.bits, full, chroma=False)
-    height, width = luma.shape
-    if layout.across:
-        chroma = [_to_8_bits(plane, layout.bits, full, chroma=True) for plane in planes[1:]]
-        cb, cr = (_repeat(plane, layout)[:height, :width] for plane in chroma)
-    else:
-        cb = cr = np.full_like(luma, 128)
-    forward = rgb_to_yuv_matrix(tags, height)
-    inverse = np.linalg.inv(forward[:, :3])
-    backward = np.column_stack([inverse, -inverse @ forward[:, 3]])
-    rgb: Image = cv2.transform(cv2.merge((luma, cb, cr)), backward.astype(np.float32))
-    return rgb
+class ToRgb:
+    """Converts the frames of one stream. Keeps its working memory between calls: one thread at a time.
+
+    Fresh memory for every step would cost more time in the kernel than the arithmetic takes.
+    """
+
+    def __init__(self) -> None:
+        self._scratch = _Scratch()
+
+    def __call__(self, frame: av.VideoFrame, tags: ColourTags) -> Image:
+        """Return a decoded frame of any pixel format as new (h, w, 3) uint8 RGB; alpha is ignored."""
+        layout = planar_format(frame.format.name)
+        if layout is None or tags.matrix == MATRIX_RGB:
+            return _swscale_to_rgb(frame, tags)
+        planes = [_samples(plane, layout) for plane in frame.planes[: 3 if layout.across else 1]]
+        full = tags.range == FULL_RANGE
+        luma = _to_8_bits(planes[0], layout.bits, full, chroma=False)
+        height, width = luma.shape
+        if layout.across:
+            cb, cr = (
+                self._repeated(_to_8_bits(plane, layout.bits, full, chroma=True), layout, name)[:height, :width]
+                for plane, name in zip(planes[1:], ("cb", "cr"), strict=True)
+            )
+        else:
+            cb = cr = np.full_like(luma, 128)
+        forward = rgb_to_yuv_matrix(tags, height)
+        inverse = np.linalg.inv(forward[:, :3])
+        backward = np.column_stack([inverse, -inverse @ forward[:, 3]])
+        ycc = cv2.merge((luma, cb, cr), self._scratch.array("ycc", (height, width, 3)))
+        rgb: Image = cv2.transform(ycc, backward.astype(np.float32))
+        return rgb
+
+    def _repeated(self, plane: NDArray[np.uint8], layout: PlanarFormat, name: str) -> NDArray[np.uint8]:
+        """Repeat chroma, (h, w) to (down * h, across * w). Pairs as 16-bit words are 5 times as fast as cv2.resize."""
+        height, width = plane.shape
+        if layout.across == 1:
+            return plane
+        grown = self._scratch.array(name, (height * layout.down, width * 2))
+        words = grown.view(np.uint16).reshape(height, layout.down, width)
+        np.multiply(plane, np.uint16(0x0101), out=words[:, 0], dtype=np.uint16)
+        if layout.down == 2:
+            words[:, 1] = words[:, 0]
+        return grown
 
 
-def from_rgb(image: Image, pixel_format: str, tags: ColourTags) -> av.VideoFrame:
-    """Convert (h, w, 3) uint8 RGB to a frame of a pixel format, with the matrix and range of ``tags``, tagged so."""
-    layout = planar_format(pixel_format)
-    if layout is None or layout.bits != 8 or not layout.across:
-        return _swscale_from_rgb(image, pixel_format, tags)
-    height, width = image.shape[:2]
-    frame = av.VideoFrame(width, height, pixel_format)
-    ycc = cv2.transform(image, rgb_to_yuv_matrix(tags, height).astype(np.float32))
-    luma, *chroma = cv2.split(ycc)
-    _store(frame.planes[0], luma)
-    for plane, samples in zip(frame.planes[1:3], chroma, strict=True):
-        _store(plane, _average(samples, layout))
-    _tag(frame, tags)
-    return frame
+class FromRgb:
+    """Converts pictures for one encoder. Keeps its working memory between calls: one thread at a time."""
+
+    def __init__(self) -> None:
+        self._scratch = _Scratch()
+
+    def __call__(self, image: Image, pixel_format: str, tags: ColourTags) -> av.VideoFrame:
+        """Return (h, w, 3) uint8 RGB as a new frame, with the matrix and range of ``tags``, and tagged so."""
+        layout = planar_format(pixel_format)
+        if layout is None or layout.bits != 8 or not layout.across:
+            return _swscale_from_rgb(image, pixel_format, tags)
+        height, width = image.shape[:2]
+        frame = av.VideoFrame(width, height, pixel_format)
+        ycc = self._scratch.array("ycc", image.shape)
+        cv2.transform(image, rgb_to_yuv_matrix(tags, height).astype(np.float32), ycc)
+        luma, cb, cr = (_samples(plane, layout) for plane in frame.planes[:3])
+        if layout.across == 1:
+            cv2.mixChannels([ycc], [luma, cb, cr], [0, 0, 1, 1, 2, 2])
+        else:
+            whole = [self._scratch.array(name, (height, width)) for name in ("cb", "cr")]
+            cv2.mixChannels([ycc], [luma, *whole], [0, 0, 1, 1, 2, 2])
+            for samples, reduced in zip(whole, (cb, cr), strict=True):
+                _average(samples, reduced, layout.down)
+        _tag(frame, tags)
+        return frame
+
+
+class _Scratch:
+    """Arrays that are used again as long as their shape stays."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape:
+            array = self._arrays[name] = np.empty(shape, np.uint8)
+        return array
 
 
 def _samples(plane: av.video.plane.VideoPlane, layout: PlanarFormat) -> NDArray[np.generic]:
+    """View the samples of a plane, (h, w); writing to them writes to the frame."""
     dtype = np.dtype(np.uint8 if layout.bits == 8 else "<u2")
     rows = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     return rows[:, : plane.width]
-
-
-def _store(plane: av.video.plane.VideoPlane, samples: NDArray[np.uint8]) -> None:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    rows[:, : plane.width] = samples
 
 
 def _to_8_bits(samples: NDArray[np.generic], bits: int, full: bool, chroma: bool) -> NDArray[np.uint8]:
@@ -160,30 +206,12 @@ def _to_8_bits(samples: NDArray[np.generic], bits: int, full: bool, chroma: bool
     return reduced
 
 
-def _repeat(plane: NDArray[np.uint8], layout: PlanarFormat) -> NDArray[np.uint8]:
-    """Repeat chroma samples, (h, w) to (down * h, across * w). Writing pairs as 16-bit words is 5 times cv2.resize."""
+def _average(plane: NDArray[np.uint8], reduced: NDArray[np.uint8], down: int) -> None:
+    """Average pairs (or blocks of four) of chroma samples into ``reduced``; an odd edge is repeated first."""
     height, width = plane.shape
-    if layout.across == 1:
-        return plane
-    grown = np.empty((height * layout.down, width * 2), np.uint8)
-    words = grown.view(np.uint16).reshape(height, layout.down, width)
-    np.multiply(plane, np.uint16(0x0101), out=words[:, 0], dtype=np.uint16)
-    if layout.down == 2:
-        words[:, 1] = words[:, 0]
-    return grown
-
-
-def _average(plane: NDArray[np.uint8], layout: PlanarFormat) -> NDArray[np.uint8]:
-    """Average chroma samples, the inverse of :func:`_repeat`; an odd edge is repeated first."""
-    if layout.across == 1:
-        return plane
-    height, width = plane.shape
-    down = layout.down
     if height % down or width % 2:
         plane = cv2.copyMakeBorder(plane, 0, height % down, 0, width % 2, cv2.BORDER_REPLICATE)
-        height, width = plane.shape
-    averaged: NDArray[np.uint8] = cv2.resize(plane, (width // 2, height // down), interpolation=cv2.INTER_AREA)
-    return averaged
+    cv2.resize(plane, reduced.shape[::-1], dst=reduced, interpolation=cv2.INTER_AREA)
 
 
 def _tag(frame: av.VideoFrame, tags: ColourTags) -> None:
@@ -219,7 +247,7 @@ def _swscale_from_rgb(image: Image, pixel_format: str, tags: ColourTags) -> av.V
         dst_colorspace=None if is_rgb else _swscale_matrix(tags, image.shape[0]),
         src_color_range=FULL_RANGE,
         dst_color_range=FULL_RANGE if is_rgb else tags.range or LIMITED_RANGE,
-        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+        interpolation=_AREA | _ACCURATE_ROUNDING | _FULL_CHROMA,
         threads=1,
     )
     _tag(converted, tags)

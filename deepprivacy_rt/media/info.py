@@ -22,6 +22,8 @@ class VideoInfo:
     :ivar height: height in pixels of the delivered frames (upright).
     :ivar orientation: how stored pixels become upright ones.
     :ivar average_rate: frames per second; a guess where the file does not say.
+    :ivar grid_rate: frames per second of the finest grid on which the time stamps lie; a guess. Equal to the average
+        rate where frames are evenly spaced.
     :ivar frames: number of frames the file promises; an estimate, or None where nothing is known.
     :ivar duration: seconds of the video stream as promised, or None.
     :ivar time_base: unit of the stored time stamps, in seconds.
@@ -43,6 +45,7 @@ class VideoInfo:
     height: int
     orientation: Orientation
     average_rate: Fraction
+    grid_rate: Fraction
     frames: int | None
     duration: Fraction | None
     time_base: Fraction

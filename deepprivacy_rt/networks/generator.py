@@ -37,6 +37,11 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        # Latents are drawn as mean + factor · normal; fitted after training, see training/prior.py.
+        self.prior_mean: Tensor
+        self.prior_factor: Tensor
+        self.register_buffer("prior_mean", torch.zeros(config.latent))
+        self.register_buffer("prior_factor", torch.eye(config.latent))
         w, style = config.width, config.style
         self.stem = conv(4 * 16 + config.keypoints, w)
         self.encode_4 = ResidualBlock(w)
@@ -62,7 +67,7 @@ class Generator(nn.Module):
         :param image: (n, 3, s, s) RGB in -1..1, 0 where erased.
         :param mask: (n, 1, s, s), 1 where erased or unknown.
         :param keypoints: (n, 6, 2) x, y in -1..1 over the patch.
-        :param latent: (n, latent), standard normal.
+        :param latent: (n, latent), drawn from the prior.
         """
         maps = keypoint_maps(keypoints, self.config.size // 4, sigma=1.0).to(image.dtype)
         x = torch.cat([F.pixel_unshuffle(torch.cat([image, mask], dim=1), 4), maps], dim=1)  # (n, 64 + k, s/4, s/4)

@@ -22,6 +22,7 @@ def save_generator(network: Generator, path: Path) -> None:
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata={"format": FORMAT, "config": json.dumps(network.config.to_dict())})
+    part.chmod(0o644)
     part.replace(path)
 
 

@@ -31,7 +31,7 @@ _ALIASES = {
 _CRF = {"libx264": (19, 51), "libx265": (22, 51), "libvpx": (10, 63), "libvpx-vp9": (24, 63), "libsvtav1": (28, 63)}
 _QSCALE = ("mpeg4", "mpeg2video", "wmv2", "wmv1", "msmpeg4", "flv", "h263", "mjpeg")
 _CARRIES_COLOUR = {"h264", "hevc", "vp9", "av1", "prores"}
-_NEEDS_EVEN = {"h264", "hevc", "av1"}
+_NEEDS_EVEN = {"h264", "hevc", "wmv1", "wmv2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _quality(encoder: str, quality: int | None, preset: str) -> tuple[dict[str, 
     if encoder in ("libx264", "libx265"):
         options["preset"] = preset
     elif encoder == "libsvtav1":
-        options["preset"] = str(max(2, 12 - speed))
+        options["preset"] = str(max(2, 11 - speed))
     else:
         options |= {"deadline": "realtime" if speed < 4 else "good", "cpu-used": str(max(0, 8 - speed)), "b": "0"}
         options |= {"row-mt": "1"} if encoder == "libvpx-vp9" else {"b": "20M"}
@@ -112,6 +112,8 @@ def _pixel_format(codec: av.Codec, info: VideoInfo, size: tuple[int, int]) -> tu
         wanted = chroma
     if codec.canonical_name in _NEEDS_EVEN and (size[0] % 2 or size[1] % 2):
         wanted = "444"
+        if "yuv444p" not in supported:
+            raise UsageError(f"{codec.name} cannot hold the odd size {size[0]}x{size[1]}; write .mp4 or .mkv instead")
     if f"yuv{wanted}p" not in supported and "yuv420p" in supported:
         wanted = "420"
     chosen = f"yuv{wanted}p" if f"yuv{wanted}p" in supported else supported[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from deepprivacy_rt.errors import SinkError
@@ -14,13 +15,16 @@ from deepprivacy_rt.sinks.recording import WRITE_ERRORS, Plan, Recording, start_
 from deepprivacy_rt.sinks.video import coded_size
 from deepprivacy_rt.types import SafeFrame
 
+_NEGLIGIBLE_OFFSET = Fraction(1, 10)
+
 
 class FileSink:
     """Writes frames as a video that looks, sounds and is timed like the source, without its private metadata.
 
     Time stamps, rotation, pixel aspect ratio, colour tags, odd sizes and the frame count are kept. Audio and text
     subtitles are copied packet by packet where the container holds them, else re-encoded. The file appears under its
-    name when it is complete; on an exception nothing is left behind.
+    name when it is complete; on an exception nothing is left behind. Between containers that differ in whether times
+    may be negative, all tracks may move together by the encoder's delay, less than a tenth of a second.
 
     :ivar notes: what was re-encoded or dropped, one line each; complete after ``__exit__``.
     """
@@ -54,7 +58,8 @@ class FileSink:
         form = output_format(path)
         encoding = choose_encoding(form.encoder, source, coded_size(source, form), codec, quality, preset)
         unit = time_base(form, encoding.encoder, source)
-        self._plan = Plan(source, form, encoding, unit, audio, keep_metadata)
+        origin = source.start if form.starts_at_zero and abs(source.start) > _NEGLIGIBLE_OFFSET else Fraction(0)
+        self._plan = Plan(source, form, encoding, unit, origin, audio, keep_metadata)
         self._overwrite = overwrite
         self._pending: PendingFile
         self._recording: Recording

@@ -22,6 +22,7 @@ class OutputFormat:
     :ivar subtitles: encoder for text subtitles that cannot be copied, or None where the container holds none.
     :ivar turns: the container stores a display matrix.
     :ivar fixed_rate: frames lie on a grid of the frame rate.
+    :ivar starts_at_zero: the container stores no start offsets, neither of the file nor between sound and picture.
     :ivar reorders: the container stores presentation times beside decoding times, so B-frames are possible.
     """
 
@@ -31,13 +32,13 @@ class OutputFormat:
     subtitles: str | None = None
     turns: bool = False
     fixed_rate: bool = False
+    starts_at_zero: bool = False
     reorders: bool = True
 
 
 _MP4 = OutputFormat("mp4", "libx264", subtitles="mov_text", turns=True)
 _MOV = OutputFormat("mov", "libx264", subtitles="mov_text", turns=True)
 _TS = OutputFormat("mpegts", "libx264")
-_PS = OutputFormat("vob", "mpeg2video", audio="mp2", fixed_rate=True)
 _ASF = OutputFormat("asf", "wmv2", audio="wmav2", reorders=False)
 _FORMATS = {
     ".mp4": _MP4,
@@ -48,13 +49,10 @@ _FORMATS = {
     ".3g2": OutputFormat("3g2", "libx264", subtitles="mov_text", turns=True),
     ".mkv": OutputFormat("matroska", "libx264", subtitles="subrip", turns=True),
     ".webm": OutputFormat("webm", "libvpx-vp9", audio="libopus", subtitles="webvtt", turns=True),
-    ".avi": OutputFormat("avi", "libx264", audio="libmp3lame", fixed_rate=True, reorders=False),
+    ".avi": OutputFormat("avi", "mpeg4", audio="libmp3lame", fixed_rate=True, starts_at_zero=True, reorders=False),
     ".ts": _TS,
     ".m2ts": _TS,
     ".mts": _TS,
-    ".mpg": _PS,
-    ".mpeg": _PS,
-    ".vob": _PS,
     ".wmv": _ASF,
     ".asf": _ASF,
     ".flv": OutputFormat("flv", "libx264"),
@@ -94,7 +92,9 @@ def muxer_options(form: OutputFormat, info: VideoInfo, unit: Fraction, keep_meta
         options["movie_timescale"] = str(fine if fine < _FINEST_TIMESCALE else min(unit.denominator, _FINEST_TIMESCALE))
         if keep_metadata:
             options["movflags"] = "+use_metadata_tags"
-    if info.start < 0:
+    if form.starts_at_zero:
+        options["avoid_negative_ts"] = "disabled"  # moving all by a sound's priming would tear the picture off its grid
+    elif info.start < 0:
         kept = form.muxer == "matroska" and info.container.startswith("matroska")
         options["avoid_negative_ts"] = "disabled" if kept else "make_non_negative"
     return options
@@ -105,7 +105,7 @@ def time_base(form: OutputFormat, encoder: str, info: VideoInfo) -> Fraction:
     if form.muxer == "gif":
         return Fraction(1, 100)
     if form.fixed_rate or encoder == "mpeg2video":
-        return 1 / info.average_rate
+        return 1 / info.grid_rate
     if info.time_base.denominator > 65535 and encoder in ("mpeg4", "wmv2", "wmv1", "flv", "h263", "msmpeg4"):
         return Fraction(1, 60000)  # these store the unit in 16 bits
     return info.time_base

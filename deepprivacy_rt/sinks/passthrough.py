@@ -37,7 +37,9 @@ class Passthrough:
         self._packets = iter(())
         self._input.close()
 
-    def attach(self, output: av.container.OutputContainer, form: OutputFormat, *, audio: bool, copy: bool) -> None:
+    def attach(
+        self, output: av.container.OutputContainer, form: OutputFormat, origin: Fraction, *, audio: bool, copy: bool
+    ) -> None:
         """Add tracks to the output. ``copy=False`` encodes all of them anew. What fails is noted, and left out."""
         self.notes.clear()
         self._tracks.clear()
@@ -50,7 +52,7 @@ class Passthrough:
             stream.discard = av.stream.Discard.default
             counts[stream.type] += 1
             label = f"{stream.type} track {counts[stream.type]}"
-            track, note = add_track(stream, output, form, label, copy)
+            track, note = add_track(stream, output, form, label, origin, copy)
             if note:
                 self.notes.append(note)
             if track is not None:

@@ -18,6 +18,8 @@ from deepprivacy_rt.types import Image
 
 WRITE_ERRORS = (av.FFmpegError, OSError, ValueError)
 _BUFFER = 1 << 20
+_STORES_SHAPE = ("libx264", "libx265", "mpeg4", "mpeg2video")
+"""Encoders that write the pixel aspect ratio into their stream. PyAV gives no access to Matroska's own field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,14 @@ class Plan:
     """All that is decided before the first byte is written.
 
     :ivar unit: the encoder's unit of time, in seconds.
+    :ivar origin: time of the input, in seconds, that becomes 0 in the output.
     """
 
     info: VideoInfo
     form: OutputFormat
     encoding: Encoding
     unit: Fraction
+    origin: Fraction
     audio: bool
     keep_metadata: bool
 
@@ -47,8 +51,8 @@ class Recording:
         )
         self._passthrough = Passthrough(plan.info)
         try:
-            self._video = VideoTrack(self._output, plan.info, plan.encoding, plan.form, plan.unit)
-            self._passthrough.attach(self._output, plan.form, audio=audio, copy=copy)
+            self._video = VideoTrack(self._output, plan.info, plan.encoding, plan.form, plan.unit, plan.origin)
+            self._passthrough.attach(self._output, plan.form, plan.origin, audio=audio, copy=copy)
             if plan.keep_metadata:
                 self._passthrough.copy_metadata(self._output, self._video.stream)
             self._output.start_encoding()
@@ -58,7 +62,7 @@ class Recording:
 
     def write(self, image: Image, time: Fraction) -> None:
         """Encode a picture, (h, w, 3) uint8 RGB, upright, and bring the other tracks up to its time in seconds."""
-        self._output.mux(self._video.encode(image, time))
+        self._output.mux(self._video.encode(image, time - self._plan.origin))
         self._passthrough.advance(self._output, time)
 
     def finish(self) -> list[str]:
@@ -79,10 +83,16 @@ class Recording:
 
     def _notes_on_picture(self) -> list[str]:
         notes = []
-        info, form = self._plan.info, self._plan.form
+        info, form, encoding = self._plan.info, self._plan.form, self._plan.encoding
         if self._video.rounded:
             grid = f"{float(self._plan.unit):.6g} s"
             notes.append(f"{self._video.rounded} time stamps were rounded to the container's grid of {grid}")
+        stores_shape = encoding.encoder in _STORES_SHAPE or form.muxer in ("mp4", "mov", "3gp", "3g2")
+        if info.sample_aspect_ratio != 1 and not stores_shape:
+            shape = f"{info.sample_aspect_ratio.numerator}:{info.sample_aspect_ratio.denominator}"
+            notes.append(f"the pixel shape {shape} was lost: write .mp4 or .mkv with h264 to keep it")
+        if self._plan.origin:
+            notes.append(f"the start offset of {float(self._plan.origin):.3f} s was removed: {form.muxer} holds none")
         if info.start < 0 and not (form.muxer == "matroska" and info.container.startswith("matroska")):
             notes.append("all times were shifted so that none is negative")
         if not (info.orientation.is_identity or form.turns):

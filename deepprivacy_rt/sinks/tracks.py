@@ -13,6 +13,8 @@ from deepprivacy_rt.sinks.formats import OutputFormat
 
 _PRIMING = Fraction(1, 10)
 """Seconds before the visible start that a decoder may need; hidden packets that are older stay out of the output."""
+_NOTICEABLE = Fraction(4, 100)
+"""Seconds by which sound may be early or late before somebody notices."""
 _KEPT_FLAGS = av.stream.Disposition(
     sum(
         flag
@@ -35,12 +37,15 @@ class Track(Protocol):
 class CopiedTrack:
     """Packets go over bit for bit."""
 
-    def __init__(self, source: av.stream.Stream, output: av.container.OutputContainer, label: str) -> None:
+    def __init__(
+        self, source: av.stream.Stream, output: av.container.OutputContainer, label: str, origin: Fraction
+    ) -> None:
         """Raises ValueError where the container cannot hold the codec."""
         self.label = label
         self.target = output.add_stream_from_template(source, opaque=True)
         describe(source, self.target)
         self._timeline: Timeline | None = None
+        self._origin = origin
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         """Yield the packet, on the output's stream, unless it is hidden before the start of an edit list."""
@@ -50,9 +55,9 @@ class CopiedTrack:
             return
         if self._timeline is None:
             self._timeline = Timeline(unit, max(unit, (packet.duration or 0) * unit))
-        shift = self._timeline.place(time * unit) / unit - time
-        packet.dts = int(time + shift)
-        packet.pts = packet.dts if packet.pts is None else int(packet.pts + shift)
+        shift = round((self._timeline.place(time * unit) - self._origin) / unit - time)
+        packet.dts = time + shift
+        packet.pts = packet.dts if packet.pts is None else packet.pts + shift
         packet.stream = self.target
         yield packet
 
@@ -65,9 +70,17 @@ class EncodedAudioTrack:
     """Audio is decoded and encoded anew, times kept."""
 
     def __init__(
-        self, source: av.audio.AudioStream, output: av.container.OutputContainer, encoder: str, label: str
+        self,
+        source: av.audio.AudioStream,
+        output: av.container.OutputContainer,
+        encoder: str,
+        label: str,
+        fill_from: Fraction | None,
     ) -> None:
-        """Raises ValueError or FFmpegError where there is no decoder or the encoder refuses."""
+        """:param fill_from: time in seconds that becomes 0; the sound is padded with silence or cut to start there.
+
+        Raises ValueError or FFmpegError where there is no decoder or the encoder refuses.
+        """
         if source.codec_context is None:
             raise ValueError("no decoder")
         self.label = label
@@ -78,6 +91,7 @@ class EncodedAudioTrack:
         self.target.codec_context.layout = _layout(encoder, source.codec_context.layout.name, channels)
         self.target.codec_context.bit_rate = 80_000 * self.target.codec_context.layout.nb_channels
         self.target.codec_context.time_base = Fraction(1, rate)
+        self._aligner = None if fill_from is None else _Aligner(source, fill_from)
         describe(source, self.target)
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
@@ -87,13 +101,51 @@ class EncodedAudioTrack:
         except av.error.EOFError:
             return
         for frame in frames:
-            yield from self.target.encode(frame)
+            yield from self._encoded(frame)
 
     def finish(self) -> Iterator[av.Packet]:
         """Yield what decoder and encoder held back."""
         for frame in self._source.decode(None):
-            yield from self.target.encode(frame)
+            yield from self._encoded(frame)
         yield from self.target.encode(None)
+
+    def _encoded(self, frame: av.AudioFrame) -> Iterator[av.Packet]:
+        for aligned in [frame] if self._aligner is None else self._aligner.align(frame):
+            yield from self.target.encode(aligned)
+
+
+class _Aligner:
+    """Makes sound start at a time: silence goes before a late one, the beginning of an early one goes."""
+
+    def __init__(self, source: av.audio.AudioStream, start: Fraction) -> None:
+        rate = source.codec_context.sample_rate
+        self._start = round(start * rate)
+        self._unit = Fraction(1, rate)
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        self._graph.link_nodes(
+            self._graph.add_abuffer(
+                sample_rate=rate,
+                format=source.codec_context.format.name,
+                layout=source.codec_context.layout.name,
+                time_base=self._unit,
+            ),
+            self._graph.add("aresample", f"async=1:first_pts={self._start}"),
+            self._graph.add("abuffersink"),
+        )
+        self._graph.configure()
+
+    def align(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        frame.pts = round(frame.pts * Fraction(frame.time_base) / self._unit)
+        frame.time_base = self._unit
+        self._graph.push(frame)
+        while True:
+            try:
+                aligned = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            aligned.pts -= self._start
+            yield aligned
 
 
 class EncodedSubtitleTrack:
@@ -147,13 +199,21 @@ def describe(source: av.stream.Stream, target: av.stream.Stream) -> None:
 
 
 def add_track(
-    source: av.stream.Stream, output: av.container.OutputContainer, form: OutputFormat, label: str, copy: bool
+    source: av.stream.Stream,
+    output: av.container.OutputContainer,
+    form: OutputFormat,
+    label: str,
+    origin: Fraction,
+    copy: bool,
 ) -> tuple[Track | None, str | None]:
-    """Add a track the best way the container allows; returns it and a note where it is not a plain copy."""
+    """Add a track the best way the container allows; returns it and a note where it is not a plain copy.
+
+    :param origin: time of the input, in seconds, that becomes 0 in the output.
+    """
     name = source.codec_context.name if source.codec_context is not None else "unknown codec"
-    if copy:
+    if copy and not (form.starts_at_zero and abs(_start_of(source) - origin) > _NOTICEABLE):
         try:
-            return CopiedTrack(source, output, label), None
+            return CopiedTrack(source, output, label, origin), None
         except (ValueError, av.FFmpegError):
             pass  # the container cannot hold it: encode it
     encoder = form.audio if source.type == "audio" else form.subtitles
@@ -161,10 +221,16 @@ def add_track(
         return None, f"{label} ({name}) was dropped: {form.muxer} holds none"
     try:
         if source.type == "audio":
-            return EncodedAudioTrack(source, output, encoder, label), f"{label} was re-encoded from {name} to {encoder}"
+            fill_from = origin if form.starts_at_zero else None
+            track = EncodedAudioTrack(source, output, encoder, label, fill_from)
+            return track, f"{label} was re-encoded from {name} to {encoder}"
         return EncodedSubtitleTrack(source, output, encoder, label), f"{label} was converted from {name} to {encoder}"
     except (ValueError, av.FFmpegError) as error:
         return None, f"{label} ({name}) was dropped: it cannot be converted to {encoder}: {error}"
+
+
+def _start_of(stream: av.stream.Stream) -> Fraction:
+    return Fraction(0) if stream.start_time is None else stream.start_time * Fraction(stream.time_base)
 
 
 def nearest_rate(encoder: str, rate: int) -> int:

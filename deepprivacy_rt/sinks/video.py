@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import av
 
-from deepprivacy_rt.media.colour import from_rgb
+from deepprivacy_rt.media.colour import FromRgb
 from deepprivacy_rt.media.info import VideoInfo
 from deepprivacy_rt.sinks.encoding import Encoding
 from deepprivacy_rt.sinks.formats import OutputFormat
@@ -33,28 +33,34 @@ class VideoTrack:
         encoding: Encoding,
         form: OutputFormat,
         unit: Fraction,
+        origin: Fraction,
     ) -> None:
-        """Raises ValueError or FFmpegError where container and encoder do not go together."""
+        """:param origin: time of the input, in seconds, at which the output starts to count.
+
+        Raises ValueError or FFmpegError where container and encoder do not go together."""
         self._info = info
         self._encoding = encoding
         self._unit = unit
         self._turned = form.turns and not info.orientation.is_identity
         self._held: av.VideoFrame | None = None
-        self._last_time = info.start
+        self._last_time = Fraction(0)
+        self._end = None if info.duration is None else info.start + info.duration - origin
         self._count = 0
+        self._from_rgb = FromRgb()
         self.rounded = 0
         width, height = coded_size(info, form)
-        self.stream = output.add_stream(encoding.encoder, rate=info.average_rate, options=dict(encoding.options))
+        rate = info.grid_rate if form.fixed_rate else info.average_rate
+        options = encoding.options | ({} if form.reorders else {"bf": "0"})
+        self.stream = output.add_stream(encoding.encoder, rate=rate, options=options)
         self.stream.width, self.stream.height = width, height
-        self._configure(self.stream.codec_context, form)
+        self._configure(self.stream.codec_context)
         if self._turned:
             self.stream.set_display_matrix(info.orientation.matrix)
         self._palettes = Palettes((width, height), unit) if encoding.encoder == "gif" else None
 
-    def _configure(self, context: av.VideoCodecContext, form: OutputFormat) -> None:
+    def _configure(self, context: av.VideoCodecContext) -> None:
         context.pix_fmt = "pal8" if self._encoding.encoder == "gif" else self._encoding.pixel_format
         context.time_base = self._unit
-        context.framerate = self._info.average_rate
         tags = self._encoding.tags
         context.color_range, context.colorspace = tags.range, tags.matrix
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -64,8 +70,6 @@ class VideoTrack:
         context.sample_aspect_ratio = aspect
         context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         context.flags |= av.codec.context.Flags.frame_duration
-        if not form.reorders:
-            context.max_b_frames = 0
         if self._encoding.quantiser is not None:
             context.qscale = True
             context.global_quality = self._encoding.quantiser * _LAMBDA
@@ -99,14 +103,14 @@ class VideoTrack:
         if self._palettes is not None:
             frame = self._palettes.reduce(image, ticks)
         else:
-            frame = from_rgb(image, self._encoding.pixel_format, self._encoding.tags)
+            frame = self._from_rgb(image, self._encoding.pixel_format, self._encoding.tags)
         frame.pts, frame.time_base = ticks, self._unit
         return frame
 
     def _last_duration(self) -> Fraction:
         """Return how long the last frame stays, in seconds: to the promised end, where no frame is missing."""
-        if self._info.duration is not None and self._count >= (self._info.frames or 0):
-            rest = self._info.start + self._info.duration - self._last_time
+        if self._end is not None and self._count >= (self._info.frames or 0):
+            rest = self._end - self._last_time
             if 0 < rest <= _LONGEST_LAST_FRAME:
                 return rest
         return 1 / self._info.average_rate

@@ -13,7 +13,7 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
 from deepprivacy_rt.errors import SourceError
-from deepprivacy_rt.media.colour import tags_of, to_rgb
+from deepprivacy_rt.media.colour import ToRgb, tags_of
 from deepprivacy_rt.media.container import main_video_stream, open_input, shown
 from deepprivacy_rt.media.info import VideoInfo
 from deepprivacy_rt.media.orientation import Orientation
@@ -23,6 +23,8 @@ from deepprivacy_rt.sources.deinterlace import deinterlaced
 from deepprivacy_rt.types import Frame
 
 _DEFAULT_RATE = Fraction(25)
+_HIGHEST_RATE = 300
+"""Above this many frames per second FFmpeg's guess of the grid is the unit of time and no rate."""
 
 
 class FileSource:
@@ -70,6 +72,7 @@ class FileSource:
         tick = info.time_base
         timeline = Timeline(tick, max(1 / info.average_rate, tick))
         stored_size = (info.height, info.width) if info.orientation.transpose else (info.width, info.height)
+        to_rgb = ToRgb()
         end = info.start
         resized = 0
         for index, decoded in enumerate(self._frames):
@@ -89,7 +92,8 @@ class FileSource:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
-        stream.thread_type = "AUTO"
+        # Frame threads would be faster, but lose good frames beside damaged ones, and not the same ones every time.
+        stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 2
         ticks_per_frame = 1 / (_rate(stream) * Fraction(stream.time_base))
         frames = with_times(decoded_frames(container, stream, self._failed), ticks_per_frame)
@@ -141,6 +145,7 @@ def _describe(
         height=width if orientation.transpose else height,
         orientation=orientation,
         average_rate=rate,
+        grid_rate=_grid_rate(stream, rate),
         frames=_frame_count(stream, duration, rate),
         duration=duration,
         time_base=time_base,
@@ -160,6 +165,12 @@ def _rate(stream: av.VideoStream) -> Fraction:
     timeless = stream.start_time is None
     candidates = (stream.codec_context.framerate if timeless else None, stream.average_rate, stream.guessed_rate)
     return next((Fraction(rate) for rate in candidates if rate), _DEFAULT_RATE)
+
+
+def _grid_rate(stream: av.VideoStream, rate: Fraction) -> Fraction:
+    base = Fraction(stream.base_rate or 0)
+    timeless = stream.start_time is None
+    return rate if timeless or not 0 < base <= _HIGHEST_RATE else base
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream, start: Fraction) -> Fraction | None:

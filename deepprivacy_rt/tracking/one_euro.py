@@ -27,11 +27,6 @@ class OneEuroFilter:
         self._value: Vector | None = None
         self._speed: Vector | None = None
 
-    def reset(self) -> None:
-        """Forget the past: the next value is taken as it is."""
-        self._value = None
-        self._speed = None
-
     def __call__(self, value: Vector, seconds: float, scale: float) -> Vector:
         """Return the smoothed value.
 

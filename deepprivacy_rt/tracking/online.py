@@ -51,12 +51,8 @@ class OnlineTracker:
         before = self._smoothed.get(link.track_id)
         if before is None:
             before = _Smoothed(OneEuroFilter(self._settings.min_cutoff, self._settings.beta), link.state, link.last)
-            frames = 1
-        else:
-            frames = link.last - before.last
-        if frames > 2:
-            before.filter.reset()
-        raw = before.filter(link.state, frames / self._settings.frame_rate, size_of(link.state))
+        seconds = max(1, link.last - before.last) / self._settings.frame_rate
+        raw = before.filter(link.state, seconds, size_of(link.state))
         state = kept_near(raw, link.state, self._settings.slack)
         before.filter.move_to(state)
         return _Smoothed(before.filter, state, link.last)

@@ -26,9 +26,9 @@ class LossWeights:
     kl: float = 0.008
     ring: float = 4.0
     consistency: float = 4.0
-    latent: float = 0.5
-    penalty_start: float = 10.0
-    penalty_end: float = 2.0
+    latent: float = 1.0
+    penalty_start: float = 1.0
+    penalty_end: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TrainConfig:
     learning_rate: float = 2.5e-4
     final_learning_rate: float = 3e-5
     augment: float = 0.5
-    penalty_every: int = 4
+    penalty_every: int = 2
     ema: float = 20_000.0
     seed: int = 0
 

@@ -19,6 +19,7 @@ from deepprivacy_rt.errors import DeviceError, TrainingError
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.prior import fit_prior
 from deepprivacy_rt.training.sheets import write_sheet
 from deepprivacy_rt.training.trainer import Trainer
 
@@ -144,12 +145,16 @@ class Run:
         self.report(f"saved at {trainer.pictures} pictures")
 
     def export(self, folder: Path) -> None:
-        """Write the averaged generator as ``average.safetensors`` and the small training state beside it.
+        """Fit the prior, write the averaged generator as ``average.safetensors`` and the small training state.
 
         Half precision, no optimiser moments: what is worth carrying between machines, each file under 16 MiB.
         """
         folder.mkdir(parents=True, exist_ok=True)
         trainer = self.trainer
+        data = trainer.samplers[Region.FACE].data
+        mean, factor = fit_prior(trainer.average, trainer.encoder, data)
+        trainer.average.prior_mean.copy_(mean)
+        trainer.average.prior_factor.copy_(factor)
         save_generator(trainer.average, folder / "average.safetensors")
         save_file(_half(trainer.generator), folder / "generator.safetensors")
         save_file(_half(trainer.encoder), folder / "encoder.safetensors")

@@ -181,7 +181,7 @@ class Trainer:
             log["r1"] = losses.gradient_penalty(real_logits, real)
             log["r2"] = losses.gradient_penalty(fake_logits, fake)
             total = total + gamma * every * (log["r1"] + log["r2"])
-        self._update(self.judge, total, [])
+        self._update(self.judge, total, [self.discriminator])
 
     @staticmethod
     def _update(optimizer: torch.optim.Optimizer, loss: Tensor, networks: list[nn.Module]) -> None:

@@ -1,0 +1,69 @@
+"""The distribution that latents are drawn from at run time, fitted after training.
+
+The encoder's posteriors over the training faces do not fill the standard normal that they were pulled to; latents from
+its empty parts give broken faces. A normal fitted to the posterior means does not have such parts (ex-post density
+estimation, Ghosh et al. 2020, "From Variational to Deterministic Autoencoders"). One direction is taken out of it: the
+one that makes faces lighter or darker, since skin and light have to follow the surroundings.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.networks.encoder import Encoder
+from deepprivacy_rt.networks.generator import Generator
+from deepprivacy_rt.training.dataset import FaceData
+from deepprivacy_rt.training.sheets import plain_views
+
+_BATCH = 64
+_CONTEXTS = 16
+_PROBES = 96
+
+
+@torch.no_grad()
+def fit_prior(generator: Generator, encoder: Encoder, data: FaceData) -> tuple[Tensor, Tensor]:
+    """Return the mean (latent,) and a factor (latent, latent) with factor · factorᵀ the covariance."""
+    means = _posterior_means(encoder, data, generator.config.size)
+    mean, covariance = means.mean(dim=0), torch.cov(means.T)
+    tone = _tone_direction(generator, data, mean, _factor(covariance))
+    # The covariance of latents given that the face is as light as the surroundings ask for.
+    along = covariance @ tone
+    covariance = covariance - torch.outer(along, along) / (tone @ along).clamp(min=1e-6)
+    return mean, _factor(covariance)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    factor: Tensor = vectors * values.clamp(min=0).sqrt()
+    return factor
+
+
+def _posterior_means(encoder: Encoder, data: FaceData, size: int) -> Tensor:
+    found = []
+    for start in range(0, len(data.units), _BATCH):
+        index = torch.arange(start, min(start + _BATCH, len(data.units)), device=data.images.device)
+        views = plain_views(data, GEOMETRY[Region.FACE], size, index)
+        found.append(encoder(views.target, views.cover)[0])
+    return torch.cat(found)
+
+
+def _tone_direction(generator: Generator, data: FaceData, mean: Tensor, factor: Tensor) -> Tensor:
+    """Return the gradient of a face's mean luminance by the latent: least squares over random latents."""
+    device = mean.device
+    index = torch.linspace(0, len(data.units) - 1, _CONTEXTS, device=device).long()
+    views = plain_views(data, GEOMETRY[Region.FACE], generator.config.size, index)
+    random = torch.Generator().manual_seed(0)
+    draws = torch.randn(_PROBES, len(mean), generator=random).to(device)
+    light = []
+    for draw in draws:
+        latent = (mean + factor @ draw).expand(_CONTEXTS, -1)
+        out = generator(views.image, views.mask, views.keypoints, latent)
+        light.append((out * views.cover).sum(dim=(1, 2, 3)).mean() / views.cover[0].sum())
+    measured = torch.stack(light) - torch.stack(light).mean()
+    # A little ridge: there are hardly more probes than dimensions.
+    gram = draws.T @ draws + 0.05 * _PROBES * torch.eye(len(mean), device=device)
+    slope = torch.linalg.solve(gram, draws.T @ measured)
+    direction: Tensor = torch.linalg.lstsq(factor.T, slope[:, None], driver="gelsd").solution[:, 0]
+    return direction

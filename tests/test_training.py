@@ -1,0 +1,142 @@
+"""Training for a few steps on a handful of real (synthetic-people) pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+from deepprivacy_rt.errors import ConfigError, DeviceError, TrainingError
+from deepprivacy_rt.networks.generator import GeneratorConfig
+from deepprivacy_rt.networks.serialization import load_generator
+from deepprivacy_rt.training.config import TrainConfig, read_config
+from deepprivacy_rt.training.dataset import held_out, load, pack
+from deepprivacy_rt.training.run import Run, choose_device
+from deepprivacy_rt.training.sheets import plain_views
+from deepprivacy_rt.training.views import warp_between
+
+CPU = torch.device("cpu")
+PICTURES = 24
+
+
+@pytest.fixture(scope="module")
+def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces")
+    lines = (shared / "data/faces/manifest.jsonl").read_text().splitlines()[:PICTURES]
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    for line in lines:
+        name = json.loads(line)["file"]
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(shared / "data/faces" / name, folder / name)
+    output = folder / "pack.npz"
+    kept = pack(folder, output, BlazeFaceDetector(model_file("blazeface-full-range"), effort="fast"), lambda _: None)
+    assert kept >= PICTURES * 0.8
+    return output
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    generator = GeneratorConfig(size=32, width=16, latent=8, style=32)
+    return TrainConfig(pack="", output="", generator=generator, discriminator_width=8, batch=4, pictures=4000)
+
+
+def make_run(config: TrainConfig, packed: Path, output: Path, **options: object) -> Run:
+    return Run(config, packed, output, device=CPU, report=lambda _: None, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_losses_move_and_the_networks_with_them(config: TrainConfig, packed: Path, tmp_path: Path) -> None:
+    trainer = make_run(config, packed, tmp_path).trainer
+    before = [p.clone() for p in trainer.generator.parameters()]
+    logs = [trainer.step() for _ in range(60)]
+    early, late = (sum(log["reconstruction"].item() for log in part) / 15 for part in (logs[:15], logs[-15:]))
+    assert late < 0.95 * early
+    assert all(np.isfinite(value.item()) for log in logs for value in log.values())
+    moved = [not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True)]
+    assert all(moved)
+
+
+def test_a_resumed_run_continues_exactly(config: TrainConfig, packed: Path, tmp_path: Path) -> None:
+    whole = make_run(config, packed, tmp_path / "whole").trainer
+    for _ in range(6):
+        whole.step()
+    first = make_run(config, packed, tmp_path / "parts")
+    for _ in range(3):
+        first.trainer.step()
+    first.save()
+    second = make_run(config, packed, tmp_path / "parts").trainer
+    assert second.step_count == 3
+    for _ in range(3):
+        second.step()
+    for name in ("generator", "encoder", "discriminator", "average"):
+        ours, theirs = getattr(whole, name).state_dict(), getattr(second, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+def test_a_chunk_leaves_checkpoint_sheets_metrics_and_weights(
+    config: TrainConfig, packed: Path, tmp_path: Path
+) -> None:
+    run = make_run(replace(config, pictures=80), packed, tmp_path)
+    run.run(log_every=5)
+    assert run.trainer.pictures == 80
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 4
+    assert list(tmp_path.glob("sheet_face_*.png")) and list(tmp_path.glob("sheet_head_*.png"))
+    run.export(tmp_path / "export")
+    loaded = load_generator(tmp_path / "export/average.safetensors")
+    assert loaded.config == config.generator
+    for ours, theirs in zip(run.trainer.average.parameters(), loaded.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=2e-3)
+    warm = make_run(config, packed, tmp_path / "warm", warm_start=tmp_path / "export")
+    assert warm.trainer.pictures == 80
+
+
+def test_the_discriminator_alone_sees_what_is_erased(config: TrainConfig, packed: Path) -> None:
+    data = load(packed, CPU, lambda _: True, GEOMETRY[Region.FACE].side)
+    views = plain_views(data, GEOMETRY[Region.FACE], 64, torch.arange(len(data.units)))
+    assert not (views.image * views.mask).any()
+    eyes = ((views.keypoints[:, :2] + 1) * 32 - 0.5).round().long()
+    for row, points in enumerate(eyes):
+        assert all(views.mask[row, 0, y, x] == 1 for x, y in points.tolist())
+
+
+def test_views_of_one_face_warp_onto_each_other(packed: Path, config: TrainConfig, tmp_path: Path) -> None:
+    sampler = make_run(config, packed, tmp_path).trainer.samplers[Region.FACE]
+    index = torch.arange(8)
+    geometry, look = sampler.geometry(index), sampler.look(8, strength=0.0)
+    later = sampler.nudge(geometry)
+    ours, theirs = (sampler.views(index, g, look, jitter=0.0).target for g in (geometry, later))
+    moved, known = warp_between(ours, geometry, later, GEOMETRY[Region.FACE])
+    inside = known * (moved.abs() > 0) * (theirs.abs() > 0)
+    aligned = ((moved - theirs).abs() * inside).sum() / inside.sum()
+    unaligned = ((ours - theirs).abs() * inside).sum() / inside.sum()
+    assert aligned < 0.6 * unaligned
+
+
+def test_held_out_faces_are_a_tenth() -> None:
+    assert 0.07 < np.mean([held_out(f"sfhq/{i:05d}.jpg") for i in range(3000)]) < 0.13
+
+
+def test_bad_input_is_named(tmp_path: Path, config: TrainConfig) -> None:
+    with pytest.raises(TrainingError, match="nowhere.npz"):
+        make_run(config, tmp_path / "nowhere.npz", tmp_path)
+    with pytest.raises(TrainingError, match="manifest.jsonl"):
+        pack(tmp_path, tmp_path / "x.npz", None, lambda _: None)  # type: ignore[arg-type]
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('pack = "a"\noutput = "b"\nbatches = 3\n')
+    with pytest.raises(ConfigError, match="batches"):
+        read_config(recipe)
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="CUDA"):
+            choose_device("cuda")
