@@ -70,7 +70,8 @@ class Anonymizer:
         settings = TrackerSettings(frame_rate=min(max(frame_rate, 1.0), 1000.0))
         tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
         cropper = AlignedCropper(self.generator.patch_size, self.region)
-        replacer = FaceReplacer(cropper, self.generator, PatchBlender())
+        filler = SolidGenerator(self.generator.patch_size)
+        replacer = FaceReplacer(cropper, self.generator, PatchBlender(), filler=filler)
         return process_stream(source, sink, self.detector, tracker, replacer, on_frame=on_frame, stop=stop)
 
 

@@ -151,7 +151,7 @@ class FaceTrack:
     :ivar box: smoothed, in frame pixels; grown when the evidence is weak.
     :ivar keypoints: (6, 2) float32, smoothed, frame pixels.
     :ivar score: confidence of the latest detection behind it.
-    :ivar uncertain: seen so briefly or so faintly that it may be no face at all; covered all the same.
+    :ivar uncertain: seen so faintly that it may be no face at all; it is covered all the same, by a fill.
     """
 
     track_id: int

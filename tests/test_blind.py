@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper, Region
+from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.pipeline import FaceReplacer, process_stream
@@ -30,6 +32,7 @@ from deepprivacy_rt.testing import (
 )
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker
 from deepprivacy_rt.types import Box, Detection, Frame, Image
+from deepprivacy_rt.weights import Weights
 
 SIZE = 48
 WIDTH, HEIGHT = 200, 150
@@ -38,7 +41,19 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "pixelate": lambda: PixelateGenerator(SIZE),
     "toy": lambda: ToyGenerator(SIZE),
     "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
+    "gan": lambda: trained_gan(),
 }
+
+
+@lru_cache(maxsize=1)
+def trained_gan() -> GanGenerator:
+    return GanGenerator(Weights().path("face128"), device="cpu", salt=b"test")
+
+
+def make_replacer(name: str, region: Region = Region.FACE) -> FaceReplacer:
+    generator = GENERATORS[name]()
+    size = generator.patch_size
+    return FaceReplacer(AlignedCropper(size, region), generator, PatchBlender(), filler=SolidGenerator(size))
 
 
 @st.composite
@@ -51,7 +66,8 @@ def detections(draw: st.DrawFn) -> Detection:
     turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     points = (usual + random.normal(0, 0.03, (6, 2))) @ turn.T * size + (x, y)
     box = Box(x - size / 2, y - size / 2, x + size / 2, y + size / 2)
-    return Detection(box, points.astype(np.float32), 0.9)
+    # Faint faces are filled, the others generated.
+    return Detection(box, points.astype(np.float32), draw(st.sampled_from([0.55, 0.9])))
 
 
 def scrambled(image: Image, cover: np.ndarray, seed: int) -> Image:
@@ -67,7 +83,7 @@ def scrambled(image: Image, cover: np.ndarray, seed: int) -> Image:
 def test_pixels_under_a_cover_have_no_part_in_a_frame(
     name: str, region: Region, faces: list[Detection], seed: int
 ) -> None:
-    replacer = FaceReplacer(AlignedCropper(SIZE, region), GENERATORS[name](), PatchBlender())
+    replacer = make_replacer(name, region)
     tracks = OnlineTracker().update(0, faces)
     frame = make_frame(0, WIDTH, HEIGHT, seed)
     safe, report = replacer.replace(frame, tracks)
@@ -88,7 +104,7 @@ def stream(name: str, script: dict[int, list[Detection]], covers: list[np.ndarra
             image[:] = scrambled(image, covers[index], index)
 
     source, sink = SyntheticSource(6, width=WIDTH, height=HEIGHT, paint=paint), ListSink()
-    replacer = FaceReplacer(AlignedCropper(SIZE), GENERATORS[name](), PatchBlender())
+    replacer = make_replacer(name)
     with source, sink:
         process_stream(source, sink, ScriptedDetector(script), LookaheadTracker(lookahead=2), replacer)
     return sink

@@ -137,6 +137,21 @@ def test_generator_breaks(name: str) -> None:
     assert not report.withheld
 
 
+def test_an_uncertain_face_is_filled_and_said_so() -> None:
+    class Watched(SolidGenerator):
+        def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+            assert not any(patch.track.uncertain for patch in patches)
+            return super().generate(patches)
+
+    cropper, filler = AlignedCropper(64), SolidGenerator(64)
+    replacer = FaceReplacer(cropper, Watched(64, color=(0, 200, 0)), PatchBlender(), filler=filler)
+    faint, sure = make_detection(*FACES[0], score=0.55), DETECTIONS[1]
+    safe, report = replacer.replace(face_frame(), OnlineTracker().update(0, [faint, sure]))
+    assert not shows_a_face(safe.image)
+    assert {face.uncertain: face.coverage for face in report.faces} == {True: FILLED, False: GENERATED}
+    assert not report.problems
+
+
 def test_swapped_patches_still_show_no_face() -> None:
     def swapped(patches: Sequence[FacePatch]) -> list[Replacement]:
         first, second = good(patches)

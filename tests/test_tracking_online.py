@@ -16,8 +16,8 @@ from deepprivacy_rt.types import Box, Detection, Evidence
 
 def test_covers_from_the_first_detection_and_not_below_the_start_score() -> None:
     tracker = OnlineTracker()
-    assert tracker.update(0, [make_detection(100, 100, 50, score=0.44)]) == []
-    (track,) = tracker.update(1, [make_detection(100, 100, 50, score=0.46)])
+    assert tracker.update(0, [make_detection(100, 100, 50, score=0.49)]) == []
+    (track,) = tracker.update(1, [make_detection(100, 100, 50, score=0.51)])
     assert track.evidence is Evidence.DETECTED
     assert box_iou(track.box, make_detection(100, 100, 50).box) == pytest.approx(1.0)
 
@@ -204,15 +204,15 @@ def test_frames_must_come_in_order() -> None:
         tracker.update(5, [])
 
 
-def test_a_brief_faint_track_is_covered_but_flagged() -> None:
+def test_a_faint_track_is_covered_but_flagged_until_it_was_seen_well_once() -> None:
     tracker = OnlineTracker()
-    (track,) = tracker.update(0, [make_detection(300, 300, 100, 0.5)])
-    assert track.uncertain
-    tracker.update(1, [make_detection(300, 300, 100, 0.5)])
-    (track,) = tracker.update(2, [make_detection(300, 300, 100, 0.5)])
+    for index in range(5):
+        (track,) = tracker.update(index, [make_detection(300, 300, 100, 0.6)])
+        assert track.uncertain
+    (track,) = tracker.update(5, [make_detection(300, 300, 100, 0.7)])
     assert not track.uncertain
-    (sure,) = OnlineTracker().update(0, [make_detection(300, 300, 100, 0.95)])
-    assert not sure.uncertain
+    (track,) = tracker.update(6, [make_detection(300, 300, 100, 0.3)])
+    assert not track.uncertain
 
 
 def test_make_keypoints_are_possible_for_the_tracker() -> None:

@@ -172,7 +172,7 @@ class FromRgb:
             whole = [self._scratch.array(name, (height, width)) for name in ("cb", "cr")]
             cv2.mixChannels([ycc], [luma, *whole], [0, 0, 1, 1, 2, 2])
             for samples, reduced in zip(whole, (cb, cr), strict=True):
-                _average(samples, reduced, layout.down)
+                _average(samples, np.asarray(reduced, np.uint8), layout.down)
         _tag(frame, tags)
         return frame
 

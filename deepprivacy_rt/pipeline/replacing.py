@@ -35,11 +35,18 @@ class FaceReplacer:
     """
 
     def __init__(
-        self, cropper: Cropper, generator: Generator, blender: Blender, times: StageTimes | None = None
+        self,
+        cropper: Cropper,
+        generator: Generator,
+        blender: Blender,
+        times: StageTimes | None = None,
+        filler: Generator | None = None,
     ) -> None:
+        """:param filler: makes a calm fill for uncertain tracks (a face where none was is worse); None: plain fill."""
         self._cropper = cropper
         self._generator = generator
         self._blender = blender
+        self._filler = filler
         self._times = times or StageTimes()
 
     @property
@@ -59,7 +66,10 @@ class FaceReplacer:
             return self.withheld(frame, tracks, [describe("erase", error)])
         problems: list[str] = []
         patches = self._cut(safe, visible, problems)
-        replacements = self._generate(patches, problems)
+        fills = self._generate(self._filler, [one for one in patches if one.track.uncertain], problems)
+        faces_made = self._generate(self._generator, [one for one in patches if not one.track.uncertain], problems)
+        # Fills first: where one overlaps a face, the face stays whole.
+        replacements = [*fills, *faces_made]
         result = self._paste(frame, safe, replacements, problems)
         replaced = {id(one.patch.track) for one in replacements if _has_changed(safe, result, one.patch.track)}
         problems += [
@@ -67,8 +77,9 @@ class FaceReplacer:
             for one in replacements
             if result is not safe and id(one.patch.track) not in replaced
         ]
+        generated = replaced - {id(one.patch.track) for one in fills}
         faces = tuple(
-            FaceReport.of(track, Coverage.GENERATED if id(track) in replaced else Coverage.FILLED) for track in visible
+            FaceReport.of(track, Coverage.GENERATED if id(track) in generated else Coverage.FILLED) for track in visible
         )
         return result, FrameReport(frame.index, frame.pts, faces, problems=tuple(problems))
 
@@ -98,12 +109,14 @@ class FaceReplacer:
                 patches.append(patch)
         return patches
 
-    def _generate(self, patches: Sequence[FacePatch], problems: list[str]) -> list[Replacement]:
-        if not patches:
+    def _generate(
+        self, generator: Generator | None, patches: Sequence[FacePatch], problems: list[str]
+    ) -> list[Replacement]:
+        if generator is None or not patches:
             return []
         try:
             with self._times.measure("generate"):
-                answers = list(self._generator.generate(patches))
+                answers = list(generator.generate(patches))
         except Exception as error:
             problems.append(describe("generate", error))
             return []

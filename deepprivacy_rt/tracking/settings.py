@@ -27,7 +27,7 @@ class TrackerSettings:
     """
 
     frame_rate: float = 30.0
-    start_score: float = 0.45
+    start_score: float = 0.5
     continue_score: float = 0.15
     coast_seconds: float = 1.0
     backtrack_seconds: float = 0.7
