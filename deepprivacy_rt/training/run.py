@@ -137,15 +137,17 @@ class Run:
         """Write the checkpoint and a sheet of each region."""
         trainer = self.trainer
         _atomically(self.output / _CHECKPOINT, lambda part: torch.save(trainer.state(), part))
-        thousands = trainer.pictures // 1000
-        for region, data in self.test.items():
-            path = self.output / f"sheet_{region.value}_{thousands:06d}k.png"
-            with trainer.autocast():
-                write_sheet(path, trainer.average, data, GEOMETRY[region], self.config.generator.size)
+        self._draw_sheets(self.output, f"_{trainer.pictures // 1000:06d}k")
         self.report(f"saved at {trainer.pictures} pictures")
 
+    def _draw_sheets(self, folder: Path, suffix: str = "") -> None:
+        for region, data in self.test.items():
+            path = folder / f"sheet_{region.value}{suffix}.png"
+            with self.trainer.autocast():
+                write_sheet(path, self.trainer.average, data, GEOMETRY[region], self.config.generator.size)
+
     def export(self, folder: Path) -> None:
-        """Fit the prior, write the averaged generator as ``average.safetensors`` and the small training state.
+        """Fit the prior; write the average as ``average.safetensors``, its sheets, and the small training state.
 
         Half precision, no optimiser moments: what is worth carrying between machines, each file under 16 MiB.
         """
@@ -160,6 +162,7 @@ class Run:
         save_file(_half(trainer.encoder), folder / "encoder.safetensors")
         for i, part in enumerate(_halves(_half(trainer.discriminator))):
             save_file(part, folder / f"discriminator{i}.safetensors")
+        self._draw_sheets(folder)
         (folder / "progress.json").write_text(json.dumps({"step": trainer.step_count, "batch": trainer.config.batch}))
 
     def _warm_start(self, folder: Path) -> None:

@@ -50,10 +50,10 @@ def write_sheet(
     index = torch.linspace(0, len(data.units) - 1, count, device=device).long()
     views = plain_views(data, region, size, index)
     random = torch.Generator("cpu").manual_seed(7)
-    width = generator.config.latent
     rows = [_to_bytes(views.image)]
     for _ in range(latents):
-        latent = torch.randn(1, width, generator=random).to(device).expand(count, -1)
+        draw = torch.randn(generator.config.latent, generator=random).to(device)
+        latent = (generator.prior_mean + generator.prior_factor @ draw).expand(count, -1)
         out = generator(views.image, views.mask, views.keypoints, latent).float()
         rows.append(_to_bytes(views.mask * out + (1 - views.mask) * views.target))
     rows.append(_to_bytes(views.target))
