@@ -25,8 +25,8 @@ _SHADOW_OVERLAP = 0.6
 _SHADOW_FRAMES = 8
 """A lost track that lies over a seen one with this IoU for so many frames is the same face."""
 _SURE_SCORE = 0.65
-"""A track seen once with this score is surely a face. Plants, prints and hands that are taken for faces stay below it
-for minutes (measured: 0.57 at most on the evaluation clips), faces from 24 px up are above it in their first frames."""
+"""A track seen once with this score is surely a face. Plants, prints and hands that were taken for faces stayed below
+it for minutes; see docs/adr/0004."""
 
 
 @dataclass(slots=True, eq=False)
