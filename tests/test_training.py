@@ -102,6 +102,15 @@ def test_a_chunk_leaves_checkpoint_sheets_metrics_and_weights(
     assert warm.trainer.pictures == 80
 
 
+def test_the_kept_state_can_be_continued(packed: Path, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    config = read_config(root / "configs/train_face128.toml")
+    trainer = make_run(config, packed, tmp_path, warm_start=root / "weights/training/face128").trainer
+    assert trainer.pictures == 800_384
+    shipped = load_generator(root / "weights/face128.safetensors").state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in trainer.generator.state_dict().items())
+
+
 def test_the_discriminator_alone_sees_what_is_erased(config: TrainConfig, packed: Path) -> None:
     data = load(packed, CPU, lambda _: True, GEOMETRY[Region.FACE].side)
     views = plain_views(data, GEOMETRY[Region.FACE], 64, torch.arange(len(data.units)))

@@ -168,7 +168,10 @@ class Run:
     def _warm_start(self, folder: Path) -> None:
         trainer = self.trainer
         trainer.average.load_state_dict(load_generator(folder / "average.safetensors").state_dict())
-        trainer.generator.load_state_dict(load_file(folder / "generator.safetensors"))
+        # A state may be kept without the generator itself: its average is close enough to go on from.
+        own = folder / "generator.safetensors"
+        weights = load_file(own) if own.is_file() else trainer.average.state_dict()
+        trainer.generator.load_state_dict(weights)
         trainer.encoder.load_state_dict(load_file(folder / "encoder.safetensors"))
         halves = [load_file(folder / f"discriminator{i}.safetensors") for i in range(2)]
         trainer.discriminator.load_state_dict(halves[0] | halves[1])
