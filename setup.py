@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("*.toml", "*.safetensors", "*.md")
+SHIPPED = ("*.toml", "*.safetensors", "*.xml", "*.bin", "*.md")
 
 
 class BuildWithWeights(build_py):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from deepprivacy_rt.diffusion import diffused
 from deepprivacy_rt.types import Affine, FacePatch, Image, Points, Replacement, SafeFrame
 
+Strength: TypeAlias = NDArray[np.uint8]
+"""(h, w) uint8: how much of the generated pixels there is, 255 for nothing else."""
+
 _SUBPIXEL_BITS = 4
+_SLOPE_CELLS = 6
+"""Cells that the soft edge spans."""
 _COLOR_CELLS = 16
 _LARGEST_COLOR_SHIFT = 64.0
 _EDGE = 4
@@ -65,11 +70,9 @@ class PatchBlender:
         region = _region(patch.outline, feather, image)
         if region is None:
             return
-        strength = _strength(patch.outline, feather, region)
-        _fade_at_patch_border(strength, patch, feather, region)
+        strength = _faded_at_patch_border(_strength(patch.outline, feather, region), patch, feather, region)
         generated = _resampled(_color_matched(replacement), patch.transform, scale, region)
-        part = image[region.y0 : region.y1, region.x0 : region.x1]
-        part[:] = cv2.blendLinear(generated, np.ascontiguousarray(part), strength, 1.0 - strength)
+        _blend(generated, image[region.y0 : region.y1, region.x0 : region.x1], strength)
 
 
 def is_usable(replacement: Replacement) -> bool:
@@ -83,41 +86,50 @@ def is_usable(replacement: Replacement) -> bool:
 
 def _region(outline: Points, feather: float, image: Image) -> _Region | None:
     """Return the part of the frame that a face and its soft edge touch, or None."""
-    low, high = outline.min(axis=0) - feather - 1, outline.max(axis=0) + feather + 2
+    reach = 1.1 * feather + 2
+    low, high = outline.min(axis=0) - reach, outline.max(axis=0) + reach + 1
     height, width = image.shape[:2]
     x0, y0 = max(0, math.floor(low[0])), max(0, math.floor(low[1]))
     x1, y1 = min(width, math.ceil(high[0])), min(height, math.ceil(high[1]))
     return _Region(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def _strength(outline: Points, feather: float, region: _Region) -> NDArray[np.float32]:
-    """Return (h, w) float32 over the region: 1 in the outline, falling to 0 over ``feather`` pixels outside of it."""
-    inside = _filled(outline, region)
-    width = max(1, round(feather / 2))
+def _strength(outline: Points, feather: float, region: _Region) -> Strength:
+    """Return (h, w) uint8 over the region: 255 in the outline, falling to 0 over ``feather`` pixels outside of it."""
+    inside = _filled(outline, region, 1, cv2.LINE_8)
+    if feather < 1.0:
+        return inside
+    # The slope is drawn in coarse cells: it needs no finer ones.
+    cell = max(1, round(feather / _SLOPE_CELLS))
+    width = max(3, 2 * round((feather / cell / 2 - 1) / 2) + 1)  # odd: an even one would move the picture
     center = outline.mean(axis=0)
     radius = float(np.hypot(*(outline - center).T).mean())
-    wider = _filled(center + (outline - center) * (1.0 + feather / (2 * radius)), region)
+    wider = _filled(center + (outline - center) * (1.0 + (feather - cell) / (2 * radius)), region, cell, cv2.LINE_AA)
     soft = cv2.blur(cv2.blur(wider, (width, width)), (width, width))
-    return np.asarray(cv2.max(soft, inside).astype(np.float32) * np.float32(1.0 / 255.0))
+    height, width = inside.shape
+    large = cv2.resize(soft, (soft.shape[1] * cell, soft.shape[0] * cell), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.max(large[:height, :width], inside))
 
 
-def _filled(outline: NDArray[np.floating], region: _Region) -> NDArray[np.uint8]:
-    canvas = np.zeros((region.y1 - region.y0, region.x1 - region.x0), np.uint8)
-    fixed = np.round((outline - (region.x0, region.y0)) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(canvas, [fixed], 255, shift=_SUBPIXEL_BITS)
+def _filled(outline: NDArray[np.floating], region: _Region, cell: int, line: int) -> Strength:
+    """Draw the polygon into the region, in square cells of so many pixels; ``line``: OpenCV's kind of edge."""
+    canvas = np.zeros((math.ceil((region.y1 - region.y0) / cell), math.ceil((region.x1 - region.x0) / cell)), np.uint8)
+    # Pixel centres: full = (cells + 0.5) * cell - 0.5
+    points = (outline - (region.x0, region.y0) + 0.5) / cell - 0.5
+    cv2.fillPoly(canvas, [np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)], 255, line, _SUBPIXEL_BITS)
     return canvas
 
 
-def _fade_at_patch_border(strength: NDArray[np.float32], patch: FacePatch, feather: float, region: _Region) -> None:
-    """Lower the strength to 0, in place, where the patch ends before the cover or its soft edge does."""
+def _faded_at_patch_border(strength: Strength, patch: FacePatch, feather: float, region: _Region) -> Strength:
+    """Return the strength, falling to 0 where the patch ends before the cover or its soft edge does."""
     size, matrix = patch.image.shape[0], patch.transform
     reach = patch.outline @ matrix[:, :2].T + matrix[:, 2]
     margin = _EDGE + feather * math.hypot(matrix[0, 0], matrix[1, 0])
     if reach.min() >= margin and reach.max() <= size - 1 - margin:
-        return
-    distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
-    ramp = np.clip(np.minimum(distance[:, None], distance[None, :]) / _EDGE, 0.0, 1.0)
-    strength *= cv2.warpAffine(
+        return strength
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1])
+    ramp = np.minimum(np.minimum(distance[:, None], distance[None, :]) * (255 / _EDGE), 255).astype(np.uint8)
+    inside = cv2.warpAffine(
         ramp,
         _into(matrix, region),
         (region.x1 - region.x0, region.y1 - region.y0),
@@ -125,6 +137,19 @@ def _fade_at_patch_border(strength: NDArray[np.float32], patch: FacePatch, feath
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=0.0,
     )
+    return np.asarray(cv2.multiply(strength, inside, scale=1 / 255))
+
+
+def _blend(generated: Image, part: Image, strength: Strength) -> None:
+    """Mix generated pixels into ``part``, in place.
+
+    Both products are rounded, so that a mixture may be one level off; at strength 255 and 0 nothing is. Products of
+    bytes are twice as fast as ``cv2.blendLinear``, which computes in float.
+    """
+    here = cv2.merge((strength, strength, strength))
+    ours = cv2.multiply(generated, here, scale=1 / 255)
+    theirs = cv2.multiply(part, cv2.bitwise_not(here), scale=1 / 255)
+    part[:] = cv2.add(ours, theirs)
 
 
 def _color_matched(replacement: Replacement) -> Image:

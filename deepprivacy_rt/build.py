@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def choose_device(name: str, *, needed: bool) -> tuple[str, tuple[str, ...]]:
     :param needed: False where nothing will run on it; then ``auto`` does not look for one.
     Raises DeviceError, with the cure, where a device was named that is not there.
     """
-    if name == "cpu" or (name == "auto" and not needed):
+    if name == "cpu" or (name == "auto" and not (needed and _may_have_gpu())):
         return "cpu", ()
     import torch
 
@@ -137,6 +138,14 @@ def choose_device(name: str, *, needed: bool) -> tuple[str, tuple[str, ...]]:
     if int(name.partition(":")[2] or 0) >= present:
         raise DeviceError(f"device {name}: this machine has {present}, cuda:0 to cuda:{present - 1}; name one of them")
     return name, ()
+
+
+def _may_have_gpu() -> bool:
+    """Say whether it is worth to ask PyTorch, whose import takes seconds: on Linux, a GPU that works has a device file
+    (NVIDIA's driver, the same under Windows, AMD's)."""
+    if sys.platform != "linux" or shutil.which("nvidia-smi") is not None:
+        return True
+    return any(Path("/dev").glob("nvidia*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
 
 
 def _no_cuda_cause() -> str:
@@ -168,4 +177,15 @@ def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
 
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
-    return GanGenerator(weights.path("face128"), device=device, salt=salt, cache_dir=cache)
+    quantized = None
+    if device == "cpu" and config.precision == "auto":
+        weights.path("face128-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
+        quantized = weights.path("face128-int8")
+    return GanGenerator(
+        weights.path("face128"),
+        device=device,
+        salt=salt,
+        cache_dir=cache,
+        quantized=quantized,
+        precision=config.precision,
+    )

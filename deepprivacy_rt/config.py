@@ -29,6 +29,7 @@ Filter = Literal["gan", "pixelate", "solid"]
 Region = Literal["face", "head"]
 Effort = Literal["fast", "balanced", "thorough"]
 DetectorName = Literal["blazeface", "yunet"]
+Precision = Literal["auto", "f32"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 ConfigT = TypeVar("ConfigT")
@@ -39,6 +40,7 @@ class FaceConfig:
     """What covers a face, and how faces are found.
 
     :ivar device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    :ivar precision: of the generator; ``auto``: the fastest that was checked for this hardware; ``f32``: float32.
     :ivar seed: makes synthetic identities reproducible; None draws a fresh secret for every run.
     """
 
@@ -47,6 +49,7 @@ class FaceConfig:
     detector: DetectorName = "blazeface"
     effort: Effort = "balanced"
     device: str = "auto"
+    precision: Precision = "auto"
     seed: int | None = None
 
     def __post_init__(self) -> None:

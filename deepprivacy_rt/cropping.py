@@ -13,16 +13,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import StageError
-from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Points, SafeFrame
+from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Image, Points, SafeFrame
 
 _OUTLINE_POINTS = 64
 _SUBPIXEL_BITS = 4
+_NO_COLOR = 128
 
 
 class Region(enum.Enum):
@@ -122,28 +124,15 @@ class AlignedCropper:
     def erase(self, frame: Frame, tracks: Sequence[FaceTrack]) -> SafeFrame:
         """Return a copy of the frame with every cover filled by the mean of the uncovered pixels around it."""
         image = frame.image.copy()
-        height, width = image.shape[:2]
-        cover = np.zeros((height, width), np.uint8)
+        cover = np.zeros(image.shape[:2], np.uint8)
         outlines = [self.outline(track) for track in tracks]
-        for outline in outlines:
-            fixed = np.round(outline * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-            cv2.fillPoly(cover, [fixed], 1, shift=_SUBPIXEL_BITS)
-        for outline in outlines:
-            self._fill(image, cover, outline)
+        polygons = [np.round(outline * (1 << _SUBPIXEL_BITS)).astype(np.int32) for outline in outlines]
+        for polygon in polygons:
+            cv2.fillPoly(cover, [polygon], 1, shift=_SUBPIXEL_BITS)
+        for outline, polygon in zip(outlines, polygons, strict=True):
+            # The same polygon covers the same pixels: what is covered is filled, by this face or by its neighbour.
+            cv2.fillPoly(image, [polygon], _color_around(image, cover, outline), shift=_SUBPIXEL_BITS)
         return SafeFrame(image=image, cover=cover.view(np.bool_), index=frame.index, pts=frame.pts)
-
-    @staticmethod
-    def _fill(image: NDArray[np.uint8], cover: NDArray[np.uint8], outline: Points) -> None:
-        height, width = cover.shape
-        margin = 0.1 * float(np.ptp(outline[:, 0])) + 2
-        x0, y0 = np.maximum(np.floor(outline.min(axis=0) - margin), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(outline.max(axis=0) + margin) + 1, [width, height]).astype(int)
-        if x0 >= x1 or y0 >= y1:
-            return
-        part, covered = image[y0:y1, x0:x1], cover[y0:y1, x0:x1]
-        known = covered == 0
-        color = cv2.mean(part, known.view(np.uint8))[:3] if known.any() else (128.0, 128.0, 128.0)
-        part[covered != 0] = np.round(color).astype(np.uint8)
 
     def cut(self, safe: SafeFrame, track: FaceTrack) -> FacePatch:
         """Return the patch of one track. Raises StageError when the track's geometry is degenerate."""
@@ -153,40 +142,72 @@ class AlignedCropper:
         source, covered, reduced = self._reduce(safe, transform)
         size = (self._size, self._size)
         image = cv2.warpAffine(source, reduced, size, flags=cv2.INTER_LINEAR)
+        # As float32, the least weight of a covered pixel still counts.
         unknown = cv2.warpAffine(
-            covered, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255
+            covered, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0
         )
         mask = unknown > 0
-        image[mask] = 0
         return FacePatch(
             track=track,
-            image=image.astype(np.uint8, copy=False),
+            image=cv2.copyTo(image, (~mask).view(np.uint8)),
             mask=mask,
             keypoints=transform_points(transform, track.keypoints),
             transform=transform,
             outline=self.outline(track),
         )
 
-    def _reduce(self, safe: SafeFrame, transform: Affine) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Affine]:
-        """Crop to the patch's surroundings and shrink by a whole factor, so that bilinear taps do not alias."""
+    def _reduce(self, safe: SafeFrame, transform: Affine) -> tuple[Image, NDArray[np.float32], Affine]:
+        """Crop to the patch's surroundings and shrink by a whole factor, so that bilinear taps do not alias.
+
+        :return: (h, w, 3) the picture; (h, w) above 0 where covered or outside of the frame; and its map to the patch.
+        """
         inverse = cv2.invertAffineTransform(transform)
         last = float(self._size)
         corners = transform_points(inverse, np.array([[-1, -1], [last, -1], [last, last], [-1, last]]))
         height, width = safe.cover.shape
         factor = max(1, int(1.0 / np.hypot(transform[0, 0], transform[1, 0])))
         x0, y0 = np.clip(np.floor(corners.min(axis=0)) - factor, 0, [width - 1, height - 1]).astype(int)
-        x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + factor + 1, [x0 + 1, y0 + 1], [width, height]).astype(int)
+        ends = np.maximum(np.ceil(corners.max(axis=0)) + factor + 1, [x0 + 1, y0 + 1])
+        # In whole cells, which OpenCV averages ten times as fast; where the frame ends, it may not be.
+        ends += ([x0, y0] - ends) % factor
+        x1, y1 = np.minimum(ends, [width, height]).astype(int)
         image = safe.image[y0:y1, x0:x1]
-        covered = safe.cover[y0:y1, x0:x1].astype(np.uint8) * np.uint8(255)
+        covered = safe.cover[y0:y1, x0:x1].view(np.uint8)
         moved = transform.copy()
         moved[:, 2] += transform[:, :2] @ np.array([x0, y0])
         if factor > 1:
-            small = (max(1, round((x1 - x0) / factor)), max(1, round((y1 - y0) / factor)))
-            scale = np.array([(x1 - x0) / small[0], (y1 - y0) / small[1]])
+            image, covered = _in_whole_cells(image, covered, factor)
+            small = (image.shape[1] // factor, image.shape[0] // factor)
             image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-            # A thin sliver of cover must survive rounding: anything not fully known counts as covered.
-            covered = np.where(cv2.resize(covered.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0, 255, 0)
-            covered = covered.astype(np.uint8)
-            # Pixel centres: full = (small + 0.5) * scale - 0.5
-            moved = np.hstack([transform[:, :2] * scale, (moved[:, :2] @ (0.5 * scale - 0.5) + moved[:, 2])[:, None]])
-        return image, covered, moved
+            covered = _any_in_cells(covered, factor)
+            # Pixel centres: full = (small + 0.5) * factor - 0.5
+            moved[:, 2] += moved[:, :2].sum(axis=1) * (0.5 * factor - 0.5)
+            moved[:, :2] *= factor
+        return image, covered.astype(np.float32), moved
+
+
+def _color_around(image: Image, cover: NDArray[np.uint8], outline: Points) -> tuple[int, ...]:
+    """Return the mean colour of the uncovered pixels around an outline; a grey where there are none."""
+    height, width = cover.shape
+    margin = 0.1 * float(np.ptp(outline[:, 0])) + 2
+    x0, y0 = np.clip(np.floor(outline.min(axis=0) - margin), 0, [width, height]).astype(int)
+    x1, y1 = np.clip(np.ceil(outline.max(axis=0) + margin) + 1, 0, [width, height]).astype(int)
+    known = cover[y0:y1, x0:x1] == 0
+    if not known.any():
+        return (_NO_COLOR,) * 3
+    return tuple(round(value) for value in cv2.mean(image[y0:y1, x0:x1], known.view(np.uint8))[:3])
+
+
+def _in_whole_cells(image: Image, covered: NDArray[np.uint8], factor: int) -> tuple[Image, NDArray[np.uint8]]:
+    """Extend both to multiples of ``factor``: the last pixels are repeated, each within its own cell."""
+    down, across = -image.shape[0] % factor, -image.shape[1] % factor
+    if not (down or across):
+        return image, covered
+    extend = (0, down, 0, across, cv2.BORDER_REPLICATE)
+    return cv2.copyMakeBorder(image, *extend), cv2.copyMakeBorder(covered, *extend)
+
+
+def _any_in_cells(covered: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Shrink by a whole factor: a cell of which any pixel is covered is covered, however thin the sliver."""
+    rows = reduce(np.maximum, [covered[start::factor] for start in range(factor)])
+    return reduce(np.maximum, [rows[:, start::factor] for start in range(factor)])

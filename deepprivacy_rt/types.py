@@ -191,7 +191,8 @@ class FacePatch:
         size = self.image.shape[0]
         if self.image.shape[1] != size or self.mask.shape != (size, size) or self.mask.dtype != np.bool_:
             raise ValueError(f"patch must be square with a bool mask, not {self.image.shape}, {self.mask.shape}")
-        if self.image[self.mask].any():
+        red, green, blue = self.image.transpose(2, 0, 1)
+        if ((red | green | blue).astype(np.bool_) & self.mask).any():
             raise ValueError("patch pixels under the mask must be erased (0)")
         if self.transform.shape != (2, 3) or not np.isfinite(self.transform).all():
             raise ValueError("patch transform must be a finite (2, 3) matrix")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepprivacy_rt.cropping import AlignedCropper, Region, roll_of, transform_points
-from deepprivacy_rt.types import Box, Evidence, FaceTrack, Frame
+from deepprivacy_rt.types import Box, Evidence, FaceTrack, Frame, SafeFrame
 
 UPRIGHT = np.array([[-0.2, -0.15], [0.2, -0.15], [0, 0.05], [0, 0.25], [-0.45, -0.1], [0.45, -0.1]], np.float32)
 
@@ -71,6 +71,62 @@ def test_the_frame_itself_is_untouched_and_uncovered_pixels_are_kept() -> None:
     safe = AlignedCropper(128).erase(Frame(image, 0, Fraction(0)), [make_track(150, 150, 80)])
     assert np.array_equal(image, before)
     assert np.array_equal(safe.image[~safe.cover], before[~safe.cover])
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.7])
+@pytest.mark.parametrize("side", [60.0, 120.0, 170.0, 330.0, 700.0])
+def test_a_patch_shows_what_the_frame_shows_at_the_same_place(side: float, roll: float) -> None:
+    """Waves of 100 pixels across and 80 down: an error of half a pixel is one of two levels."""
+
+    def waves(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        red = 128 + 100 * np.sin(2 * np.pi * x / 100)
+        green = 128 + 100 * np.sin(2 * np.pi * y / 80)
+        return np.stack([red, green, np.full_like(red, 99)], axis=2)
+
+    y, x = np.mgrid[0:600, 0:641].astype(float)
+    safe = SafeFrame(np.round(waves(x, y)).astype(np.uint8), np.zeros((600, 641), np.bool_), 0, Fraction(0))
+    patch = AlignedCropper(64).cut(safe, make_track(320.3, 300.6, side, roll))
+    v, u = np.mgrid[0:64, 0:64].astype(float)
+    inverse = np.linalg.inv(np.vstack([patch.transform, [0, 0, 1]]))
+    x, y, _ = np.tensordot(inverse, np.stack([u, v, np.ones_like(u)]), 1)
+    error = np.abs(patch.image - waves(x, y))[~patch.mask]
+    assert (~patch.mask).sum() > 900
+    assert error.mean() < 1 + side / 200
+
+
+@given(x=st.floats(-40, 340), y=st.floats(-40, 260), side=st.floats(3, 300), roll=st.floats(-3.1, 3.1))
+@settings(max_examples=60, deadline=None)
+def test_every_covered_pixel_is_filled_and_no_other(x: float, y: float, side: float, roll: float) -> None:
+    image = noise(220, 300)
+    safe = AlignedCropper(64).erase(Frame(image, 0, Fraction(0)), [make_track(x, y, side, roll)])
+    filled = safe.image[safe.cover]
+    assert (filled == filled[:1]).all()
+    assert np.array_equal(safe.image[~safe.cover], image[~safe.cover])
+
+
+@given(x=st.floats(0, 300), y=st.floats(0, 220), side=st.floats(20, 500), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_no_single_covered_pixel_is_seen_however_much_the_patch_is_reduced(
+    x: float, y: float, side: float, seed: int
+) -> None:
+    cover = np.random.default_rng(seed).random((220, 300)) < 1e-3
+    image, track, cropper = noise(220, 300), make_track(x, y, side), AlignedCropper(64)
+    other = image.copy()
+    other[cover] = 255 - other[cover]
+    one, two = (cropper.cut(SafeFrame(picture, cover, 0, Fraction(0)), track) for picture in (image, other))
+    assert np.array_equal(one.image, two.image) and np.array_equal(one.mask, two.mask)
+
+
+@pytest.mark.parametrize("shape", [(40, 37), (3, 400), (401, 299)])
+def test_a_frame_that_is_no_multiple_of_the_reduction_is_cut_up_to_its_border(shape: tuple[int, int]) -> None:
+    height, width = shape
+    safe = SafeFrame(np.full((*shape, 3), 90, np.uint8), np.zeros(shape, np.bool_), 0, Fraction(0))
+    track = make_track(width / 2, height / 2, max(shape))
+    patch = AlignedCropper(16).cut(safe, track)
+    assert (patch.image[~patch.mask] == 90).all()
+    # What the frame takes of the patch is known, but for a pixel at each of its borders.
+    shares = [side / max(shape) / 1.8 * 16 - 2 for side in shape]
+    assert (~patch.mask).sum() >= np.floor(np.maximum(shares, 0)).prod()
 
 
 @given(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +16,13 @@ from safetensors.torch import save_file
 
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import StageError, WeightsError
-from deepprivacy_rt.generators.gan import GanGenerator, OpenVinoExecutor, TorchExecutor
+from deepprivacy_rt.generators.gan import GanGenerator
+from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, load_float, load_quantized
+from deepprivacy_rt.generators.gan_torch import TorchExecutor
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
+from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
+from deepprivacy_rt.runtimes.openvino import cpu_has_vnni
 from deepprivacy_rt.testing import make_detection
 from deepprivacy_rt.tracking import OnlineTracker
 from deepprivacy_rt.types import FacePatch, Frame
@@ -52,8 +59,8 @@ def inputs(weights: Path) -> list[np.ndarray]:
 
 
 def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray]) -> None:
-    ours = OpenVinoExecutor(weights, load_generator(weights), None)
-    theirs = TorchExecutor(load_generator(weights), "cpu")
+    ours = load_float(weights, read_prior(weights), None)
+    theirs = TorchExecutor(weights, "cpu")
     error = np.abs(ours.run(*inputs) - theirs.run(*inputs))
     assert error.mean() < (1e-4 if ours.precision == "f32" else 0.03)
 
@@ -68,16 +75,88 @@ def test_the_network_is_small_enough_for_live_use() -> None:
 
 
 def test_conversion_is_kept_and_used_again(weights: Path, tmp_path: Path) -> None:
-    first = OpenVinoExecutor(weights, load_generator(weights), tmp_path)
+    first = load_float(weights, read_prior(weights), tmp_path)
     (folder,) = tmp_path.iterdir()
     stamp = (folder / "generator.bin").stat().st_mtime_ns
-    second = OpenVinoExecutor(weights, load_generator(weights), tmp_path)
+    second = load_float(weights, read_prior(weights), tmp_path)
     assert (folder / "generator.bin").stat().st_mtime_ns == stamp
     assert first.precision == second.precision
     other = tmp_path / "other.safetensors"
     save_generator(Generator(GeneratorConfig(width=16)), other)
-    OpenVinoExecutor(other, load_generator(other), tmp_path / "cache")
+    load_float(other, read_prior(other), tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_the_prior_is_read_without_pytorch_as_it_is_with(weights: Path) -> None:
+    network, prior = load_generator(weights), read_prior(weights)
+    assert prior.size == network.config.size and prior.latent == network.config.latent
+    assert np.array_equal(prior.mean, network.prior_mean.numpy())
+    assert np.array_equal(prior.factor, network.prior_factor.numpy())
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Path:
+    Weights().path("face128-int8-bin")
+    return Weights().path("face128-int8")
+
+
+def test_int8_was_made_from_the_weights_that_are_shipped(weights: Path, quantized: Path) -> None:
+    import openvino
+
+    source = openvino.Core().read_model(quantized).get_rt_info(["deepprivacy_rt", "source_sha256"])
+    assert source.astype(str) == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")
+def test_int8_is_within_three_grey_levels_of_float32(weights: Path, quantized: Path) -> None:
+    prior, random = read_prior(weights), np.random.default_rng(2)
+    # Smooth surroundings of any colour: noise is what no camera sends.
+    coarse = random.uniform(-1, 1, (12, 3, 4, 4)).astype(np.float32)
+    image = torch.nn.functional.interpolate(torch.from_numpy(coarse), size=128, mode="bicubic").clamp(-1, 1).numpy()
+    mask = np.zeros((12, 1, 128, 128), np.float32)
+    mask[..., 16:112, 24:104] = 1
+    points = np.array([[-0.2, -0.1], [0.2, -0.1], [0, 0.1], [0, 0.25], [-0.45, 0], [0.45, 0]])
+    points = points + random.normal(0, 0.05, (12, 6, 2))
+    latent = prior.mean + 0.9 * random.standard_normal((12, prior.latent)) @ prior.factor.T
+    arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32)
+    int8, exact = (
+        np.clip(executor.run(*arrays), -1, 1) * 127.5
+        for executor in (load_quantized(quantized), load_float(weights, prior, None, exact=True))
+    )
+    error = np.abs(int8 - exact)[..., 16:112, 24:104].mean(axis=(1, 2, 3))
+    # Not zero either: that would be float32 compared with itself.
+    assert 0.1 < error.mean() < 3
+    assert error.max() < 6
+
+
+def precision_of(generator: GanGenerator) -> str:
+    executor = generator._executor
+    assert isinstance(executor, OpenVinoExecutor)
+    return executor.precision
+
+
+def test_int8_is_used_where_the_cpu_has_vnni_and_not_where_float32_was_asked_for(
+    weights: Path, quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(**options: str) -> GanGenerator:
+        return GanGenerator(weights, device="cpu", salt=b"", cache_dir=tmp_path, quantized=quantized, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_vnni", lambda: True)
+    assert precision_of(make()) == "int8"
+    assert precision_of(make(precision="f32")) == "f32"
+    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_vnni", lambda: False)
+    assert precision_of(make()) in ("f32", "bf16")
+
+
+@pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")
+def test_int8_needs_no_pytorch(weights: Path, quantized: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from deepprivacy_rt.generators.gan import GanGenerator; "
+        "GanGenerator(Path(sys.argv[1]), device='cpu', salt=b'', quantized=Path(sys.argv[2])); "
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(weights), str(quantized)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["False"]
 
 
 def test_latents_belong_to_identity_and_salt(weights: Path, gan: GanGenerator) -> None:

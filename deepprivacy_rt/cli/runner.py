@@ -45,10 +45,11 @@ class BatchRunner:
     def run(self, stop: threading.Event) -> int:
         """Do everything; return the exit code. Raises what stops the batch before its first file."""
         if self._plan.jobs:
-            _use_one_thread_per_stage(with_torch=self._config.faces.filter == "gan")
+            cv2.setNumThreads(1)  # each stage has a thread of its own; more would fight over the cores
             # OpenVINO's converter sees our --verbose in sys.argv and prints, where JSON lines may be due.
             with contextlib.redirect_stdout(sys.stderr):
                 self._anonymizer = build_anonymizer(self._config.faces, Weights(report=self._view.message))
+            _use_one_torch_thread()
         self._view.begin(len(self._plan.jobs) + len(self._plan.refusals))
         try:
             self._say_before()
@@ -197,12 +198,10 @@ class BatchRunner:
         return 2 if self._misuse else 1
 
 
-def _use_one_thread_per_stage(*, with_torch: bool) -> None:
-    """Keep libraries from starting threads of their own: they would fight over the cores with our stages."""
-    cv2.setNumThreads(1)
-    if with_torch:  # its import takes seconds
-        import torch
-
+def _use_one_torch_thread() -> None:
+    """Keep PyTorch, where something has imported it, from starting threads of its own. Its import takes seconds."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
         torch.set_num_threads(1)
 
 

@@ -167,10 +167,10 @@ class FromRgb:
         cv2.transform(image, rgb_to_yuv_matrix(tags, height).astype(np.float32), ycc)
         luma, cb, cr = (_samples(plane, layout) for plane in frame.planes[:3])
         if layout.across == 1:
-            cv2.mixChannels([ycc], [luma, cb, cr], [0, 0, 1, 1, 2, 2])
+            cv2.split(ycc, [luma, cb, cr])
         else:
             whole = [self._scratch.array(name, (height, width)) for name in ("cb", "cr")]
-            cv2.mixChannels([ycc], [luma, *whole], [0, 0, 1, 1, 2, 2])
+            cv2.split(ycc, [luma, *whole])
             for samples, reduced in zip(whole, (cb, cr), strict=True):
                 _average(samples, np.asarray(reduced, np.uint8), layout.down)
         _tag(frame, tags)

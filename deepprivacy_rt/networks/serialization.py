@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 
 from deepprivacy_rt.errors import WeightsError
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
-
-FORMAT = "deepprivacy-rt generator 1"
+from deepprivacy_rt.networks.prior import FORMAT
 
 
 def save_generator(network: Generator, path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ from deepprivacy_rt.errors import EnvironmentProblem, StageError, WeightsError
 
 Precision: TypeAlias = Literal["f32", "bf16"]
 
+_AVX512_VNNI = 23
+"""CV_CPU_AVX_512VNNI of OpenCV's cvdef.h, which has no name in Python."""
 _CURE = "OpenVINO is not installed; cure: pip install 'deepprivacy-rt[openvino]'"
 
 
@@ -29,6 +32,11 @@ def is_installed() -> bool:
 def cpu_has_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cpu_has_vnni() -> bool:
+    """Tell whether this CPU sums int8 products in hardware (AVX-512 VNNI; OpenVINO lists INT8 for every x86)."""
+    return bool(cv2.checkHardwareSupport(_AVX512_VNNI))
 
 
 def _core() -> Any:

@@ -1,0 +1,216 @@
+"""An int8 form of a trained generator for CPUs with VNNI: post-training quantization by NNCF, checked before use.
+
+    python -m deepprivacy_rt.training.quantize weights/face128.safetensors PACK weights/ --sheet int8.png
+
+Only convolutions are quantized, and not the first: its inputs, colours and keypoint maps, share no scale. Squared
+keypoint distances, FiLM and residual sums lose too much in eight bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.errors import EnvironmentProblem, TrainingError
+from deepprivacy_rt.generators.gan import TRUNCATION
+from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, load_float, load_quantized
+from deepprivacy_rt.networks.prior import Prior, read_prior
+from deepprivacy_rt.runtimes.openvino import is_installed
+from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.sheets import plain_views
+from deepprivacy_rt.training.views import ViewSampler
+
+MEAN_LIMIT = 3.0
+"""Largest mean error under the cover, over all held-out faces, in grey levels of 0..255."""
+WORST_LIMIT = 6.0
+"""The same for the worst single face."""
+SOURCE_KEY = ["deepprivacy_rt", "source_sha256"]
+"""Where the model file says which weights it was made from."""
+
+Arrays = list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Error:
+    """Deviation from float32 under the cover, in grey levels: the mean over faces, and the worst face's mean."""
+
+    mean: float
+    worst: float
+
+    def __str__(self) -> str:
+        return f"mean {self.mean:.2f}, worst face {self.worst:.2f} grey levels"
+
+
+def _latents(prior: Prior, count: int, seed: int) -> NDArray[np.float32]:
+    normal = np.random.default_rng(seed).standard_normal((count, prior.latent))
+    return np.asarray(prior.mean + TRUNCATION * normal @ prior.factor.T, np.float32)
+
+
+def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arrays]:
+    """Return inputs with all the disturbances of training, one list of arrays per face."""
+    sampler = ViewSampler(data, GEOMETRY[region], prior.size, torch.Generator().manual_seed(3))
+    index = sampler.choose(count)
+    views = sampler.views(index, sampler.geometry(index), sampler.look(count))
+    batch = [views.image.numpy(), views.mask.numpy(), views.keypoints.numpy(), _latents(prior, count, seed=5)]
+    return [[array[i : i + 1] for array in batch] for i in range(count)]
+
+
+def quantize(weights: Path, pack: Path, model: Path, *, samples: int = 300) -> None:
+    """Write the int8 form of a generator as an OpenVINO model, ``.xml`` and ``.bin``.
+
+    :param pack: packed faces; those not held out set the ranges of activations, half as faces, half as heads.
+    :param samples: how many.
+
+    Raises EnvironmentProblem without NNCF and OpenVINO, WeightsError, TrainingError.
+    """
+    if not is_installed():
+        raise EnvironmentProblem("OpenVINO is not installed; cure: pip install 'deepprivacy-rt[quantize]'")
+    try:
+        import nncf
+    except ImportError as error:
+        raise EnvironmentProblem("NNCF is not installed; cure: pip install 'deepprivacy-rt[quantize]'") from error
+    import openvino
+
+    prior = read_prior(weights)
+    rows = []
+    for region in Region:
+        data = load(pack, torch.device("cpu"), lambda name: not held_out(name), GEOMETRY[region].side)
+        rows += _rows(data, region, prior, samples // len(Region))
+    with tempfile.TemporaryDirectory() as scratch:
+        # The weights were half precision: so they stay, where they stay floats.
+        half = Path(scratch) / "half.xml"
+        openvino.save_model(convert(weights, prior), half, compress_to_fp16=True)
+        network = openvino.Core().read_model(half)
+        made = nncf.quantize(
+            network,
+            nncf.Dataset(rows),
+            subset_size=len(rows),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=_kept_in_float(network, nncf),
+            # It is run with VNNI only, which cannot overflow.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.DISABLE),
+        )
+    made.set_rt_info(hashlib.sha256(weights.read_bytes()).hexdigest(), SOURCE_KEY)
+    openvino.save_model(made, model, compress_to_fp16=False)
+
+
+def _kept_in_float(network: Any, nncf: Any) -> Any:
+    """Return the scope of everything but convolutions, and of the first of these."""
+    operations = network.get_ordered_ops()
+    kinds = {operation.get_type_name() for operation in operations}
+    convolutions = [operation for operation in operations if operation.get_type_name() == "Convolution"]
+    first = convolutions[0].get_friendly_name()
+    others = sorted(kinds - {"Convolution", "Parameter", "Result", "Constant"})
+    return nncf.IgnoredScope(names=[first], types=others)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Held-out faces from both forms.
+
+    :ivar exact: (n, s, s, 3) float32, 0..255, from float32.
+    :ivar int8: the same from int8.
+    :ivar cover: (s, s) bool.
+    :ivar mask: (n, s, s) bool, where the generator saw nothing.
+    :ivar target: (n, s, s, 3) float32, the pictures themselves.
+    """
+
+    exact: NDArray[np.float32]
+    int8: NDArray[np.float32]
+    cover: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    target: NDArray[np.float32]
+
+    def error(self) -> Error:
+        """Return how far int8 is off."""
+        per_face = np.abs(self.int8 - self.exact)[:, self.cover].mean(axis=(1, 2))
+        return Error(float(per_face.mean()), float(per_face.max()))
+
+
+def compare(weights: Path, model: Path, pack: Path, region: Region, *, faces: int = 100) -> Comparison:
+    """Run both forms on held-out faces, each with its own latent. Raises WeightsError, TrainingError."""
+    prior = read_prior(weights)
+    data = load(pack, torch.device("cpu"), held_out, GEOMETRY[region].side)
+    count = min(faces, len(data.units))
+    views = plain_views(data, GEOMETRY[region], prior.size, torch.linspace(0, len(data.units) - 1, count).long())
+    inputs = [views.image.numpy(), views.mask.numpy(), views.keypoints.numpy(), _latents(prior, count, seed=7)]
+
+    def grey(executor: OpenVinoExecutor) -> NDArray[np.float32]:
+        return _grey(executor.run(*inputs))
+
+    return Comparison(
+        exact=grey(load_float(weights, prior, None, exact=True)),
+        int8=grey(load_quantized(model)),
+        cover=views.cover[0, 0].numpy() > 0,
+        mask=views.mask[:, 0].numpy() > 0,
+        target=_grey(views.target.numpy()),
+    )
+
+
+def _grey(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, 3, s, s) -1..1 → (n, s, s, 3) 0..255."""
+    return np.asarray((np.clip(images, -1, 1) + 1).transpose(0, 2, 3, 1) * 127.5, np.float32)
+
+
+def _write_sheet(path: Path, comparisons: list[Comparison], columns: int = 12) -> None:
+    """Write a PNG: for each comparison, float32 above int8 above their difference times eight."""
+    rows = []
+    for one in comparisons:
+        n, mask = min(columns, len(one.mask)), one.mask[:columns, ..., None]
+        rows += [np.hstack(list(np.where(mask, made[:n], one.target[:n]))) for made in (one.exact, one.int8)]
+        rows.append(np.hstack(list(128 + 8 * (one.int8 - one.exact)[:n] * mask)))
+    sheet = np.clip(np.vstack(rows), 0, 255).astype(np.uint8)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def make(weights: Path, pack: Path, folder: Path, sheet: Path | None, report: Callable[[str], None] = print) -> Path:
+    """Quantize and check; put ``NAME-int8.xml`` and ``.bin`` into the folder only when the error is within bounds.
+
+    Raises TrainingError when it is not, and what :func:`quantize` raises.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{weights.stem}-int8.xml"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / target.name
+        quantize(weights, pack, made)
+        comparisons = {region: compare(weights, made, pack, region) for region in Region}
+        if sheet is not None:
+            _write_sheet(sheet, list(comparisons.values()))
+        for region, comparison in comparisons.items():
+            error = comparison.error()
+            report(f"{region.value}: {error}")
+            if not (error.mean <= MEAN_LIMIT and error.worst <= WORST_LIMIT):
+                raise TrainingError(f"{target}: not written: {region.value}: {error}; int8 is too far from float32")
+        for suffix in (".bin", ".xml"):
+            path = made.with_suffix(suffix)
+            path.chmod(0o644)
+            path.replace(target.with_suffix(suffix))
+            content = target.with_suffix(suffix).read_bytes()
+            report(f"{target.stem}{suffix}: size = {len(content)}, sha256 = {hashlib.sha256(content).hexdigest()}")
+    return target
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.training.quantize", description=__doc__)
+    parser.add_argument("weights", type=Path, help="a generator, such as weights/face128.safetensors")
+    parser.add_argument("pack", type=Path, help="packed faces, made by deepprivacy-rt train --pack")
+    parser.add_argument("folder", type=Path, help="where the model goes")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="write float32 and int8 faces, one above the other")
+    args = parser.parse_args()
+    make(args.weights, args.pack, args.folder, args.sheet)
+
+
+if __name__ == "__main__":
+    main()
