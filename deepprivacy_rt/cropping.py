@@ -25,6 +25,8 @@ from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Image
 _OUTLINE_POINTS = 64
 _SUBPIXEL_BITS = 4
 _NO_COLOR = 128
+_COLOR_ROWS = 100
+"""Rows that are looked at for the colour around a face, about: more do not change it."""
 
 
 class Region(enum.Enum):
@@ -192,10 +194,11 @@ def _color_around(image: Image, cover: NDArray[np.uint8], outline: Points) -> tu
     margin = 0.1 * float(np.ptp(outline[:, 0])) + 2
     x0, y0 = np.clip(np.floor(outline.min(axis=0) - margin), 0, [width, height]).astype(int)
     x1, y1 = np.clip(np.ceil(outline.max(axis=0) + margin) + 1, 0, [width, height]).astype(int)
-    known = cover[y0:y1, x0:x1] == 0
+    step = max(1, (y1 - y0) // _COLOR_ROWS)
+    known = cover[y0:y1:step, x0:x1] == 0
     if not known.any():
         return (_NO_COLOR,) * 3
-    return tuple(round(value) for value in cv2.mean(image[y0:y1, x0:x1], known.view(np.uint8))[:3])
+    return tuple(round(value) for value in cv2.mean(image[y0:y1:step, x0:x1], known.view(np.uint8))[:3])
 
 
 def _in_whole_cells(image: Image, covered: NDArray[np.uint8], factor: int) -> tuple[Image, NDArray[np.uint8]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from fractions import Fraction
 
 import cv2
@@ -37,16 +38,32 @@ def stripes() -> Image:
     return np.repeat(np.where(np.arange(SIZE)[:, None, None] // 4 % 2, 168, 88).astype(np.uint8), SIZE, 1).repeat(3, 2)
 
 
-def test_only_the_cover_and_a_soft_edge_outside_of_it_change() -> None:
-    safe, (patch,) = prepare(make_frame(0, 640, 480), make_track(320, 240, 120))
+@pytest.mark.parametrize("size", [60, 120, 220])
+def test_only_the_cover_and_a_soft_edge_outside_of_it_change(size: float) -> None:
+    safe, (patch,) = prepare(make_frame(0, 640, 480), make_track(320, 240, size))
     result = PatchBlender(feather=0.05).paste(safe, [Replacement(patch, noise_image())])
     changed = (result.image != safe.image).any(axis=2)
     distance = cv2.distanceTransform((~safe.cover).astype(np.uint8), cv2.DIST_L2, 5)
-    feather = 0.05 * 1.8 * 120
+    feather = 0.05 * 1.8 * size
     assert changed[safe.cover].mean() > 0.98
     assert changed[(distance > 0) & (distance < feather / 3)].mean() > 0.9
     assert not changed[distance > 1.5 * feather + 2].any()
     assert (result.cover is safe.cover, result.index, result.pts) == (True, safe.index, safe.pts)
+
+
+@pytest.mark.parametrize("size", [16, 30, 45, 60, 90, 120, 180, 220])
+def test_the_soft_edge_falls_evenly_to_nothing(size: float) -> None:
+    """Where grey is pasted on grey of another level, a row across the edge shows the slope."""
+    safe, (patch,) = prepare(flat_frame((100, 100, 100)), make_track(320.4, 240.3, size))
+    unknown = dataclasses.replace(patch, mask=np.ones_like(patch.mask), image=np.zeros_like(patch.image))
+    replacement = Replacement(unknown, np.full((SIZE, SIZE, 3), 200, np.uint8))  # nothing known: no colour is matched
+    row = PatchBlender(feather=0.05).paste(safe, [replacement]).image[240, 320:, 0].astype(int)
+    assert (row[safe.cover[240, 320:]] == 200).all()
+    slope = row[~safe.cover[240, 320:]]
+    feather = 0.05 * 1.8 * size
+    assert (np.diff(slope) <= 0).all() and -np.diff(slope).min() <= 100 / max(1.0, 0.4 * feather)
+    assert (slope[math.ceil(1.2 * feather) + 3 :] == 100).all()
+    assert abs(slope[: int(2 * feather)].mean() - 125) < 12 or feather < 3
 
 
 def test_the_input_is_left_as_it_was() -> None:

@@ -76,11 +76,11 @@ def test_the_frame_itself_is_untouched_and_uncovered_pixels_are_kept() -> None:
 @pytest.mark.parametrize("roll", [0.0, 0.7])
 @pytest.mark.parametrize("side", [60.0, 120.0, 170.0, 330.0, 700.0])
 def test_a_patch_shows_what_the_frame_shows_at_the_same_place(side: float, roll: float) -> None:
-    """Waves of 100 pixels across and 80 down: an error of half a pixel is one of two levels."""
+    """Waves of 28 pixels of the patch: an error of half a pixel of the patch is one of seven levels on average."""
 
     def waves(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        red = 128 + 100 * np.sin(2 * np.pi * x / 100)
-        green = 128 + 100 * np.sin(2 * np.pi * y / 80)
+        red = 128 + 100 * np.sin(2 * np.pi * x / (0.8 * side))
+        green = 128 + 100 * np.sin(2 * np.pi * y / (0.8 * side))
         return np.stack([red, green, np.full_like(red, 99)], axis=2)
 
     y, x = np.mgrid[0:600, 0:641].astype(float)
@@ -91,7 +91,7 @@ def test_a_patch_shows_what_the_frame_shows_at_the_same_place(side: float, roll:
     x, y, _ = np.tensordot(inverse, np.stack([u, v, np.ones_like(u)]), 1)
     error = np.abs(patch.image - waves(x, y))[~patch.mask]
     assert (~patch.mask).sum() > 900
-    assert error.mean() < 1 + side / 200
+    assert error.mean() < 1
 
 
 @given(x=st.floats(-40, 340), y=st.floats(-40, 260), side=st.floats(3, 300), roll=st.floats(-3.1, 3.1))

@@ -68,7 +68,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{name}", dest=dest, action=argparse.BooleanOptionalAction, help=text)
 
     group.add_argument("--codec", dest="output.codec", help="h264, hevc, vp9, av1, or an encoder of FFmpeg")
-    help_ = "0 (best) to 51 or 63, by codec"
+    help_ = "0 (best) to 51 or 63, by codec (default for h264: 22)"
     group.add_argument("--quality", dest="output.quality", type=int, metavar="N", help=help_)
     help_ = "speed of the encoder, ultrafast to veryslow (default: veryfast)"
     group.add_argument("--preset", dest="output.preset", choices=typing.get_args(Preset), metavar="PRESET", help=help_)

