@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: venv
+	@mkdir -p demo
 	$(BIN)/deepprivacy-rt weights fetch
 	$(BIN)/deepprivacy-rt anonymize samples/signing.mkv -o demo/ --overwrite \
 		--preview demo/before_after.jpg --report demo/report.json
