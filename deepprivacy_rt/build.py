@@ -178,7 +178,7 @@ def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
     quantized = None
-    if device == "cpu" and config.precision == "int8":
+    if device == "cpu" and config.precision == "auto":
         weights.path("face128-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
         quantized = weights.path("face128-int8")
     return GanGenerator(
@@ -187,5 +187,5 @@ def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
         salt=salt,
         cache_dir=cache,
         quantized=quantized,
-        precision="f32" if config.precision == "f32" else "auto",
+        precision=config.precision,
     )

@@ -29,7 +29,7 @@ Filter = Literal["gan", "pixelate", "solid"]
 Region = Literal["face", "head"]
 Effort = Literal["fast", "balanced", "thorough"]
 DetectorName = Literal["blazeface", "yunet"]
-Precision = Literal["auto", "int8", "f32"]
+Precision = Literal["auto", "f32"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 ConfigT = TypeVar("ConfigT")
@@ -40,8 +40,8 @@ class FaceConfig:
     """What covers a face, and how faces are found.
 
     :ivar device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    :ivar precision: of the generator; ``auto``: bfloat16 on hardware that has it, else float32; ``int8``: faster on
-        CPUs with VNNI, but off by some grey levels in strongly coloured light; ``f32``: float32 everywhere.
+    :ivar precision: of the generator; ``auto``: int8 on CPUs with VNNI (a few grey levels from float32), bfloat16 on
+        other hardware that has it, else float32; ``f32``: float32 everywhere.
     :ivar seed: makes synthetic identities reproducible; None draws a fresh secret for every run.
     """
 

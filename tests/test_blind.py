@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,13 +42,15 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "pixelate": lambda: PixelateGenerator(SIZE),
     "toy": lambda: ToyGenerator(SIZE),
     "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
-    "gan": lambda: trained_gan(),
+    "gan": lambda: trained_gan(None),
+    "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
 }
 
 
-@lru_cache(maxsize=1)
-def trained_gan() -> GanGenerator:
-    return GanGenerator(Weights().path("face128"), device="cpu", salt=b"test")
+@lru_cache(maxsize=2)
+def trained_gan(quantized: Path | None) -> GanGenerator:
+    """In int8 where a file is given and the CPU has VNNI."""
+    return GanGenerator(Weights().path("face128"), device="cpu", salt=b"test", quantized=quantized)
 
 
 def make_replacer(name: str, region: Region = Region.FACE) -> FaceReplacer:

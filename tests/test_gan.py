@@ -118,11 +118,11 @@ def test_int8_was_made_from_the_weights_that_are_shipped(weights: Path, quantize
 
 
 @pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")
-@pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 3, 6), (1.0, 12, 16)], ids=["usual", "garish"])
+@pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 3, 6), (1.0, 6, 9)], ids=["usual", "garish"])
 def test_int8_is_close_to_float32(
     colourfulness: float, mean: float, worst: float, weights: Path, quantized: Path
 ) -> None:
-    """In grey levels. Garish colours are where its ranges clip: the reason why int8 has to be asked for."""
+    """In grey levels. Clipped ranges are 1.6 off in usual colours and 10 in garish ones."""
     prior, random = read_prior(weights), np.random.default_rng(2)
     coarse = torch.from_numpy(random.uniform(-colourfulness, colourfulness, (12, 3, 4, 4)).astype(np.float32))
     image = torch.nn.functional.interpolate(coarse, size=128, mode="bicubic").clamp(-1, 1).numpy()

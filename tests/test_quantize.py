@@ -53,7 +53,7 @@ def test_a_model_is_written_only_when_it_is_close_enough(
     weights, folder = tmp_path / "small.safetensors", tmp_path / "made"
     save_generator(Generator(GeneratorConfig(size=32, width=16, latent=8, style=32)), weights)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "MEAN_LIMIT", 0.0)
+        patch.setitem(module.MEAN_LIMITS, "white", 0.0)
         with pytest.raises(TrainingError, match="too far from float32"):
             make(weights, packed, folder, samples=8, report=lambda _: None)
     assert list(folder.iterdir()) == []
