@@ -101,7 +101,6 @@ def variants(weights: Path, backend: str) -> dict[str, Callable[[], Detector]]:
     return {
         "blazeface fast": lambda: blazeface("fast"),
         "blazeface balanced": lambda: blazeface("balanced"),
-        "... spread=2": lambda: blazeface("balanced", spread=2),
         "blazeface thorough": lambda: blazeface("thorough"),
         "yunet": yunet,
         "thorough + yunet": lambda: UnionDetector([blazeface("thorough"), yunet()]),

@@ -20,6 +20,7 @@ import platformdirs
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
+from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.errors import DeviceError
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
@@ -45,11 +46,12 @@ OpenedSink: TypeAlias = FileSink | ImageSink
 class Anonymizer:
     """All that outlives one file: the networks, and the way faces are cut and pasted.
 
+    :ivar new_detector: makes a detector for one stream; all share their networks.
     :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar notes: what a user should know about the choices made, one line each.
     """
 
-    detector: Detector
+    new_detector: Callable[[], Detector]
     generator: Generator
     region: Region
     device: str
@@ -73,14 +75,14 @@ class Anonymizer:
         cropper = AlignedCropper(self.generator.patch_size, self.region)
         filler = SolidGenerator(self.generator.patch_size)
         replacer = FaceReplacer(cropper, self.generator, PatchBlender(), filler=filler)
-        return process_stream(source, sink, self.detector, tracker, replacer, on_frame=on_frame, stop=stop)
+        return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 
 def build_anonymizer(config: FaceConfig, weights: Weights) -> Anonymizer:
     """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem."""
     device, notes = choose_device(config.device, needed=config.filter == "gan")
     return Anonymizer(
-        detector=_detector(config, weights),
+        new_detector=_detectors(config, weights),
         generator=_generator(config, weights, device),
         region=Region(config.region),
         device=device,
@@ -156,15 +158,21 @@ def _no_cuda_cause() -> str:
     return "PyTorch finds no CUDA device that works; `nvidia-smi` should list one, and its driver be new enough"
 
 
-def _detector(config: FaceConfig, weights: Weights) -> Detector:
+def _detectors(config: FaceConfig, weights: Weights) -> Callable[[], Detector]:
+    """Return what makes a detector for each stream. At effort ``thorough`` it looks at every frame."""
+    quick: Detector
+    full: Detector
     if config.detector == "yunet":
         from deepprivacy_rt.detectors.yunet import YuNetDetector
 
-        return YuNetDetector(weights.path("yunet"))
-    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+        quick = full = YuNetDetector(weights.path("yunet"))
+    else:
+        from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 
-    short_range = weights.path("blazeface-short-range") if config.effort == "thorough" else None
-    return BlazeFaceDetector(weights.path("blazeface-full-range"), short_range, effort=config.effort)
+        short_range = weights.path("blazeface-short-range") if config.effort == "thorough" else None
+        full = BlazeFaceDetector(weights.path("blazeface-full-range"), short_range, effort=config.effort)
+        quick = full.fast()
+    return lambda: full if config.effort == "thorough" else PacedDetector(quick, full)
 
 
 def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:

@@ -28,7 +28,8 @@ class Detector(Protocol):
     def detect(self, frame: Frame) -> Sequence[Detection]:
         """Return every face with a score of at least the detector's low threshold, best first.
 
-        Low-scored detections never start a track; they continue one.
+        Low-scored detections never start a track; they continue one. A detector for video may leave out frames, a
+        fraction of a second at a time, and return nothing there: a tracker that looks ahead fills them.
         """
         ...
 

@@ -66,6 +66,16 @@ def test_the_soft_edge_falls_evenly_to_nothing(size: float) -> None:
     assert abs(slope[: int(2 * feather)].mean() - 125) < 12 or feather < 3
 
 
+@pytest.mark.parametrize("size", [60, 97, 120, 151, 180, 220])
+def test_the_soft_edge_is_the_same_on_both_sides(size: float) -> None:
+    safe, (patch,) = prepare(flat_frame((100, 100, 100), 641, 481), make_track(320, 240, size))
+    unknown = dataclasses.replace(patch, mask=np.ones_like(patch.mask), image=np.zeros_like(patch.image))
+    replacement = Replacement(unknown, np.full((SIZE, SIZE, 3), 200, np.uint8))
+    row = PatchBlender(feather=0.05).paste(safe, [replacement]).image[240, :, 0].astype(int)
+    one_pixel = 100 / (0.05 * 1.8 * size)
+    assert np.abs(row - row[::-1]).max() <= 0.6 * one_pixel + 1
+
+
 def test_the_input_is_left_as_it_was() -> None:
     safe, (patch,) = prepare(make_frame(0, 640, 480), make_track(320, 240, 120))
     before = safe.image.copy()

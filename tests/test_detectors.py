@@ -184,16 +184,18 @@ def test_tiles_see_a_face_where_the_whole_frame_does(shared: Path, model_file: F
     assert np.abs(whole.keypoints - tiled.keypoints).max() < 0.04 * whole.box.width
 
 
-def test_spread_looks_at_each_tile_in_turn(shared: Path, model_file: Files) -> None:
+def test_the_fast_one_of_a_detector_sees_what_a_fast_one_sees(shared: Path, model_file: Files) -> None:
     canvas = np.full((720, 1280, 3), 90, np.uint8)
     small = cv2.resize(portrait(shared), (90, 90), interpolation=cv2.INTER_AREA)
-    canvas[80:170, 60:150] = canvas[600:690, 1150:1240] = small
-    detector = blazeface(model_file, "balanced", spread=2, threshold=0.6)
-    places = []
-    for index in range(4):
-        found = detector.detect(frame_of(canvas, index))
-        places.append({"left" if face.box.x0 < 640 else "right" for face in found})
-    assert places == [{"left"}, {"right"}] * 2
+    canvas[80:170, 60:150] = small
+    canvas[200:600, 800:1200] = cv2.resize(portrait(shared), (400, 400))
+    full = blazeface(model_file, "thorough", threshold=0.6)
+    alone, derived = (
+        one.detect(frame_of(canvas)) for one in (blazeface(model_file, "fast", threshold=0.6), full.fast())
+    )
+    assert len(full.detect(frame_of(canvas))) == 2
+    assert len(derived) == len(alone) == 1
+    assert max(same_faces(alone, derived)) == 0
 
 
 @pytest.mark.parametrize("backend", ["openvino", "mediapipe"])

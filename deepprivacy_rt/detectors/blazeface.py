@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -34,8 +35,6 @@ class BlazeFaceDetector:
     :param full_range: file ``face_detection_full_range_sparse.tflite``.
     :param short_range: file ``face_detection_short_range.tflite``; ``thorough`` needs it, the others ignore it.
     :param threshold: lowest score of a detection.
-    :param spread: look at each tile only once in so many frames, in turn by ``Frame.index``, to save time on video;
-        the whole frame is looked at in each. With 1 the result depends on the frame alone.
     :param backend: ``auto`` takes OpenVINO where it is installed, else mediapipe.
     :param precision: for OpenVINO.
 
@@ -49,20 +48,24 @@ class BlazeFaceDetector:
         *,
         effort: Effort = "balanced",
         threshold: float = 0.2,
-        spread: int = 1,
         backend: Backend = "auto",
         precision: Precision = "f32",
     ) -> None:
-        if spread < 1 or not 0 < threshold < 1:
-            raise ValueError(f"spread must be at least 1 and threshold in 0..1, not {spread} and {threshold}")
-        self._effort = effort
-        self._spread = spread
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must lie in 0..1, not {threshold}")
+        self._effort: Effort = effort
         self._full = open_network(full_range, FULL_RANGE, threshold, backend, precision)
         self._short: SquareDetector | None = None
         if effort == "thorough":
             if short_range is None:
                 raise ValueError("effort 'thorough' needs the short range network")
             self._short = open_network(short_range, SHORT_RANGE, threshold, backend, precision)
+
+    def fast(self) -> BlazeFaceDetector:
+        """Return a detector with effort ``fast`` that shares this one's network."""
+        other = copy.copy(self)
+        other._effort, other._short = "fast", None
+        return other
 
     def detect(self, frame: Frame) -> list[Detection]:
         """Return every face with a score of at least the threshold, best first.
@@ -73,14 +76,13 @@ class BlazeFaceDetector:
 
     def _look(self, frame: Frame) -> Iterator[Candidates]:
         height, width = frame.image.shape[:2]
-        for network, size, view in self._passes(width, height, frame.index):
+        for network, size, view in self._passes(width, height):
             picture, box = letterbox(frame.image, view, (size, size))
             yield box.to_frame(network.find(picture), (width, height))
 
-    def _passes(self, width: int, height: int, index: int) -> Iterator[tuple[SquareDetector, int, View]]:
+    def _passes(self, width: int, height: int) -> Iterator[tuple[SquareDetector, int, View]]:
         # One inference per view: on one CPU thread a batch takes as long (4.5 against 4.5 to 4.9 ms per picture).
-        views = whole(width, height) + _tiles(self._effort, width, height)[index % self._spread :: self._spread]
-        for view in views:
+        for view in whole(width, height) + _tiles(self._effort, width, height):
             yield self._full, FULL_RANGE.size, view
         if self._short is not None:
             for view in whole(width, height, mirrored=True):

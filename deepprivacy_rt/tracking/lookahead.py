@@ -55,13 +55,14 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a face is in one frame, with the same not enlarged."""
+    """Where a face is in one frame, with the same not enlarged; sure: seen there, or a moment before and after."""
 
     life: _Life
     state: State
     plain: State
     score: float
     evidence: Evidence
+    sure: bool
 
 
 class LookaheadTracker:
@@ -151,7 +152,7 @@ class LookaheadTracker:
             look = looks[after]
             state = self._smoothed(life, look)
             evidence = Evidence.BACKTRACKED if look.before_birth else Evidence.DETECTED
-            return _Place(life, state, state, look.score, evidence)
+            return _Place(life, state, state, look.score, evidence, sure=not look.before_birth)
         if after == 0:
             return self._before(life, frame)
         if after == len(looks):
@@ -173,14 +174,21 @@ class LookaheadTracker:
     def _guess(self, life: _Life, look: _Look, frame: int, evidence: Evidence) -> _Place:
         state, velocity, frames = self._smoothed(life, look), self._slope(life, look.frame), frame - look.frame
         plain = moved(state, velocity, frames, self._settings)
-        return _Place(life, coasted(state, velocity, frames, self._settings), plain, look.score, evidence)
+        return _Place(life, coasted(state, velocity, frames, self._settings), plain, look.score, evidence, sure=False)
 
     def _between(self, life: _Life, left: _Look, right: _Look, frame: int) -> _Place:
         share = (frame - left.frame) / (right.frame - left.frame)
+        weak = right.before_birth or left.before_birth
+        evidence = Evidence.BACKTRACKED if weak else Evidence.INTERPOLATED
+        score = min(left.score, right.score)
+        unsure_frames = min(frame - left.frame, right.frame - frame) - self._settings.sure_frames
+        if unsure_frames <= 0:
+            middle = (1.0 - share) * left.state + share * right.state
+            state = kept_near(self._fit(life, frame)[0], middle, self._settings.slack)
+            return _Place(life, state, state, score, evidence, sure=not weak)
         plain = (1.0 - share) * self._smoothed(life, left) + share * self._smoothed(life, right)
-        state = enlarged(plain, self._settings.growth(min(frame - left.frame, right.frame - frame)))
-        evidence = Evidence.BACKTRACKED if right.before_birth or left.before_birth else Evidence.INTERPOLATED
-        return _Place(life, state, plain, min(left.score, right.score), evidence)
+        state = enlarged(plain, self._settings.growth(unsure_frames))
+        return _Place(life, state, plain, score, evidence, sure=False)
 
     def _fit(self, life: _Life, frame: int) -> tuple[State, State]:
         """Return the value and the slope per frame at a frame of a line fitted to the looks nearby."""
@@ -216,9 +224,9 @@ class LookaheadTracker:
 
 
 def _without_echoes(places: Sequence[_Place]) -> list[_Place]:
-    """Drop guesses that lie on a face seen in this frame: they are that face, and it is covered."""
-    seen = [place for place in places if place.evidence is Evidence.DETECTED]
-    guesses = [place for place in places if place.evidence is not Evidence.DETECTED]
+    """Drop guesses that lie on a face that is surely there: they are that face, and it is covered."""
+    seen = [place for place in places if place.sure]
+    guesses = [place for place in places if not place.sure]
     if not seen or not guesses:
         return list(places)
     shared = overlap(np.array([one.plain for one in guesses]), np.array([one.state for one in seen])).max(axis=1)

@@ -18,6 +18,8 @@ class TrackerSettings:
     :ivar coast_seconds: how long a lost face stays covered.
     :ivar backtrack_seconds: how long a face is covered before its first detection (with lookahead).
     :ivar reentry_seconds: how long after its last detection a face that returns gets its old identity.
+    :ivar sure_seconds: this near to one of two detections, a face between them is where it is interpolated, and does
+        not grow. Detectors that look at video some times per second, not at every frame, leave such gaps.
     :ivar growth_per_second: by which part of its side a lost face's box grows per second.
     :ivar largest_growth: factor at which growing ends.
     :ivar min_cutoff: One Euro filter, cut-off at rest in Hz; lower is calmer.
@@ -32,6 +34,7 @@ class TrackerSettings:
     coast_seconds: float = 1.0
     backtrack_seconds: float = 0.7
     reentry_seconds: float = 4.0
+    sure_seconds: float = 0.05
     growth_per_second: float = 0.6
     largest_growth: float = 1.6
     min_cutoff: float = 1.2
@@ -65,6 +68,10 @@ class TrackerSettings:
     @property
     def reentry_frames(self) -> int:
         return self.frames(self.reentry_seconds)
+
+    @property
+    def sure_frames(self) -> int:
+        return math.floor(self.sure_seconds * self.frame_rate + 1e-9)
 
     def growth(self, frames: int) -> float:
         """Factor by which a box has grown, this many frames away from the nearest detection."""

@@ -1,0 +1,49 @@
+"""Looking at video often enough to follow faces, and no oftener."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from deepprivacy_rt.stages import Detector
+from deepprivacy_rt.types import Detection, Frame
+
+QUICK_PERIOD = Fraction(1, 20)
+FULL_PERIOD = Fraction(9, 100)
+"""Seconds from one look to the next, at least. At 30 frames per second that is a quick look at every second frame and
+a full one at every fourth; at 10 and below, a full look at every frame."""
+
+
+class PacedDetector:
+    """Looks by time, not by frame: a full look at the first frame, then quick ones, and full ones less often.
+
+    Implements :class:`deepprivacy_rt.stages.Detector` for one stream, and is for trackers that look ahead: it returns
+    nothing for the frames between two looks, and they know where the faces are there from before and after. Periods
+    are in stream time, whatever the frame rate, so slow and variable ones are safe.
+
+    :param quick: the cheaper of both; it may be the same.
+    """
+
+    def __init__(self, quick: Detector, full: Detector) -> None:
+        self._quick = quick
+        self._full = full
+        self._last_look: Fraction | None = None
+        self._last_full_look: Fraction | None = None
+
+    def detect(self, frame: Frame) -> Sequence[Detection]:
+        """Return the faces of a frame that it is time to look at, best first; nothing for another.
+
+        Raises what the detectors raise; the next frame is looked at then.
+        """
+        if not _is_due(self._last_look, frame.pts, QUICK_PERIOD):
+            return []
+        is_full = _is_due(self._last_full_look, frame.pts, FULL_PERIOD)
+        found = (self._full if is_full else self._quick).detect(frame)
+        self._last_look = frame.pts
+        if is_full:
+            self._last_full_look = frame.pts
+        return found
+
+
+def _is_due(last: Fraction | None, now: Fraction, period: Fraction) -> bool:
+    return last is None or not 0 <= now - last < period
