@@ -84,7 +84,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    blazeface = BlazeFaceDetector(options.weights / "face_detection_full_range_sparse.tflite", effort="fast")
+    blazeface = BlazeFaceDetector(
+        options.weights / "face_detection_full_range_sparse.tflite",
+        options.weights / "face_detection_short_range.tflite",
+        effort="fast",
+    )
     yunet = YuNetDetector(options.weights / "yunet_n_dynamic.onnx", threshold=0.6, long_side=320)
     boxes, points, target_boxes, target_points = pairs(pictures(options.faces, options.every), blazeface, yunet)
     print(f"{len(boxes)} faces\nfitted    {derive(boxes, points, target_boxes, target_points)}\ncommitted {FITTED}")

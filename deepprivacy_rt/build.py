@@ -169,8 +169,8 @@ def _detectors(config: FaceConfig, weights: Weights) -> Callable[[], Detector]:
     else:
         from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 
-        short_range = weights.path("blazeface-short-range") if config.effort == "thorough" else None
-        full = BlazeFaceDetector(weights.path("blazeface-full-range"), short_range, effort=config.effort)
+        networks = weights.path("blazeface-full-range"), weights.path("blazeface-short-range")
+        full = BlazeFaceDetector(*networks, effort=config.effort)
         quick = full.fast()
     return lambda: full if config.effort == "thorough" else PacedDetector(quick, full)
 

@@ -133,6 +133,7 @@ class Evidence(enum.Enum):
     """Why a track is where it is in a frame."""
 
     DETECTED = "detected"
+    """Seen in this frame, or between two frames, one of them moments away: video is not looked at in every frame."""
     COASTED = "coasted"
     """Lost for the moment: extrapolated, with a growing box."""
     INTERPOLATED = "interpolated"

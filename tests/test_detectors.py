@@ -125,7 +125,8 @@ def test_both_backends_agree_within_a_pixel(shared: Path, model_file: Files, eff
     for image in images:
         a, b = ours.detect(frame_of(image)), theirs.detect(frame_of(image))
         boxes, points, scores = same_faces(a, b)
-        assert points < 0.05 and scores < 1e-4
+        # A second look is taken at a crop that follows the box, and so is up to a pixel apart.
+        assert points < 0.05 and scores < 0.03
         assert boxes < 1
         seen += len(a)
     assert seen >= 6
@@ -250,18 +251,17 @@ def test_broken_numbers_are_an_error_not_an_empty_frame(model_file: Files, monke
 
 
 def test_wrong_model_files_are_refused(shared: Path, model_file: Files, tmp_path: Path) -> None:
+    short = model_file("blazeface-short-range")
     with pytest.raises(WeightsError, match="not a BlazeFace network for 192 px"):
-        BlazeFaceDetector(model_file("blazeface-short-range"), backend="openvino")
+        BlazeFaceDetector(short, short, backend="openvino")
     with pytest.raises(WeightsError, match="no such model file"):
-        BlazeFaceDetector(tmp_path / "absent.tflite", backend="mediapipe")
+        BlazeFaceDetector(tmp_path / "absent.tflite", short, backend="mediapipe")
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no network")
     with pytest.raises(WeightsError, match=r"broken\.tflite: mediapipe cannot load it"):
-        BlazeFaceDetector(broken, backend="mediapipe")
+        BlazeFaceDetector(broken, short, backend="mediapipe")
     with pytest.raises(WeightsError, match="no output 'cls_8'"):
         YuNetDetector(model_file("blazeface-full-range"))
-    with pytest.raises(ValueError, match="needs the short range"):
-        BlazeFaceDetector(model_file("blazeface-full-range"), effort="thorough")
 
 
 def test_yunet_speaks_blazeface(shared: Path, model_file: Files) -> None:

@@ -66,7 +66,8 @@ def test_gaps_are_interpolated_and_covered() -> None:
     frames = follow(script, 50)
     for index in range(20, 40):
         (track,) = frames[index]
-        assert track.evidence is Evidence.INTERPOLATED
+        # A detector that looks now and then leaves gaps of one or two frames: those are no reason to doubt.
+        assert track.evidence is (Evidence.DETECTED if index in (20, 39) else Evidence.INTERPOLATED)
         assert abs(track.box.center[0] - (200 + 10 * index)) < 3
         assert track.box.width > 100 or index in (20, 39)
         assert covered_part([track], face_pixels(200 + 10 * index, 300, 100)) == 1.0

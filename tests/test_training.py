@@ -37,7 +37,8 @@ def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: py
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(shared / "data/faces" / name, folder / name)
     output = folder / "pack.npz"
-    kept = pack(folder, output, BlazeFaceDetector(model_file("blazeface-full-range"), effort="fast"), lambda _: None)
+    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
+    kept = pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), lambda _: None)
     assert kept >= PICTURES * 0.8
     return output
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from deepprivacy_rt.detectors.blazeface_decoding import FULL_RANGE, SHORT_RANGE
 from deepprivacy_rt.detectors.blazeface_networks import Backend, SquareDetector, open_network
 from deepprivacy_rt.detectors.candidates import Candidates, merge_views, to_detections
+from deepprivacy_rt.detectors.second_look import SecondLook
 from deepprivacy_rt.detectors.tiling import View, letterbox, tiles, whole
 from deepprivacy_rt.runtimes.openvino import Precision
 from deepprivacy_rt.types import Detection, Frame
@@ -33,7 +34,8 @@ class BlazeFaceDetector:
     Frames with an aspect ratio above 3 are looked at in a row of pieces in place of the whole.
 
     :param full_range: file ``face_detection_full_range_sparse.tflite``.
-    :param short_range: file ``face_detection_short_range.tflite``; ``thorough`` needs it, the others ignore it.
+    :param short_range: file ``face_detection_short_range.tflite``: it looks again
+        at what the other is not sure of, and at the whole frame with ``thorough``.
     :param threshold: lowest score of a detection.
     :param backend: ``auto`` takes OpenVINO where it is installed, else mediapipe.
     :param precision: for OpenVINO.
@@ -44,7 +46,7 @@ class BlazeFaceDetector:
     def __init__(
         self,
         full_range: Path,
-        short_range: Path | None = None,
+        short_range: Path,
         *,
         effort: Effort = "balanced",
         threshold: float = 0.2,
@@ -55,16 +57,13 @@ class BlazeFaceDetector:
             raise ValueError(f"threshold must lie in 0..1, not {threshold}")
         self._effort: Effort = effort
         self._full = open_network(full_range, FULL_RANGE, threshold, backend, precision)
-        self._short: SquareDetector | None = None
-        if effort == "thorough":
-            if short_range is None:
-                raise ValueError("effort 'thorough' needs the short range network")
-            self._short = open_network(short_range, SHORT_RANGE, threshold, backend, precision)
+        self._short = open_network(short_range, SHORT_RANGE, threshold, backend, precision)
+        self._second_look = SecondLook(self._full, self._short)
 
     def fast(self) -> BlazeFaceDetector:
-        """Return a detector with effort ``fast`` that shares this one's network."""
+        """Return a detector with effort ``fast`` that shares this one's networks."""
         other = copy.copy(self)
-        other._effort, other._short = "fast", None
+        other._effort = "fast"
         return other
 
     def detect(self, frame: Frame) -> list[Detection]:
@@ -72,7 +71,8 @@ class BlazeFaceDetector:
 
         Raises StageError when an inference fails or returns values that are not finite.
         """
-        return to_detections(merge_views(Candidates.join(list(self._look(frame)))))
+        found = merge_views(Candidates.join(list(self._look(frame))))
+        return to_detections(self._second_look.rescored(frame.image, found))
 
     def _look(self, frame: Frame) -> Iterator[Candidates]:
         height, width = frame.image.shape[:2]
@@ -84,7 +84,7 @@ class BlazeFaceDetector:
         # One inference per view: on one CPU thread a batch takes as long (4.5 against 4.5 to 4.9 ms per picture).
         for view in whole(width, height) + _tiles(self._effort, width, height):
             yield self._full, FULL_RANGE.size, view
-        if self._short is not None:
+        if self._effort == "thorough":
             for view in whole(width, height, mirrored=True):
                 yield self._full, FULL_RANGE.size, view
             for view in whole(width, height):

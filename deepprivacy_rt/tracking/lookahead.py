@@ -179,15 +179,16 @@ class LookaheadTracker:
     def _between(self, life: _Life, left: _Look, right: _Look, frame: int) -> _Place:
         share = (frame - left.frame) / (right.frame - left.frame)
         weak = right.before_birth or left.before_birth
-        evidence = Evidence.BACKTRACKED if weak else Evidence.INTERPOLATED
         score = min(left.score, right.score)
         unsure_frames = min(frame - left.frame, right.frame - frame) - self._settings.sure_frames
         if unsure_frames <= 0:
             middle = (1.0 - share) * left.state + share * right.state
             state = kept_near(self._fit(life, frame)[0], middle, self._settings.slack)
+            evidence = Evidence.BACKTRACKED if weak else Evidence.DETECTED
             return _Place(life, state, state, score, evidence, sure=not weak)
         plain = (1.0 - share) * self._smoothed(life, left) + share * self._smoothed(life, right)
         state = enlarged(plain, self._settings.growth(unsure_frames))
+        evidence = Evidence.BACKTRACKED if weak else Evidence.INTERPOLATED
         return _Place(life, state, plain, score, evidence, sure=False)
 
     def _fit(self, life: _Life, frame: int) -> tuple[State, State]:

@@ -9,7 +9,7 @@ one that makes faces lighter or darker, since skin and light have to follow the 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.networks.encoder import Encoder
@@ -18,8 +18,39 @@ from deepprivacy_rt.training.dataset import FaceData
 from deepprivacy_rt.training.sheets import plain_views
 
 _BATCH = 64
+_HALF_LIFE = 5000.0
+"""Pictures after which a posterior counts half in the running prior."""
 _CONTEXTS = 16
 _PROBES = 96
+
+
+class RunningPrior(nn.Module):
+    """A normal fitted to the posterior means of the last pictures: what latents are drawn from while training.
+
+    Drawn from N(0, 1) instead, the adversarial half of a batch would teach latents that are never used at run time.
+    """
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.covariance: Tensor
+        self.register_buffer("mean", torch.zeros(latent))
+        self.register_buffer("covariance", torch.eye(latent))
+
+    @torch.no_grad()
+    def update(self, means: Tensor) -> None:
+        """Take in the posterior means of a batch, (n, latent)."""
+        share = 1 - 0.5 ** (len(means) / _HALF_LIFE)
+        with torch.autocast(means.device.type, enabled=False):
+            away = means.float() - self.mean
+            self.mean.lerp_(means.float().mean(dim=0), share)
+            self.covariance.lerp_(away.T @ away / len(means), share)
+
+    @torch.no_grad()
+    def draw(self, normal: Tensor) -> Tensor:
+        """Turn standard normal draws, (n, latent), into latents."""
+        with torch.autocast(normal.device.type, enabled=False):
+            return self.mean + normal @ _factor(self.covariance).T
 
 
 @torch.no_grad()

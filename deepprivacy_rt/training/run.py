@@ -173,6 +173,9 @@ class Run:
         weights = load_file(own) if own.is_file() else trainer.average.state_dict()
         trainer.generator.load_state_dict(weights)
         trainer.encoder.load_state_dict(load_file(folder / "encoder.safetensors"))
+        prior = trainer.average
+        trainer.prior.mean.copy_(prior.prior_mean)
+        trainer.prior.covariance.copy_(prior.prior_factor @ prior.prior_factor.T)
         halves = [load_file(folder / f"discriminator{i}.safetensors") for i in range(2)]
         trainer.discriminator.load_state_dict(halves[0] | halves[1])
         progress = json.loads((folder / "progress.json").read_text())

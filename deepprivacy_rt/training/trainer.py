@@ -17,6 +17,7 @@ from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData
+from deepprivacy_rt.training.prior import RunningPrior
 from deepprivacy_rt.training.views import Geometry, Views, ViewSampler, warp_between
 
 
@@ -38,6 +39,7 @@ class Trainer:
         self.encoder = Encoder(config.generator.latent).to(device, **layout)
         self.discriminator = Discriminator(size, config.discriminator_width).to(device, **layout)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.prior = RunningPrior(config.generator.latent).to(device)
         rate = config.learning_rate
         made = [*self.generator.parameters(), *self.encoder.parameters()]
         self.make = torch.optim.Adam(made, lr=rate, betas=(0.0, 0.99), eps=1e-8, fused=device.type == "cuda")
@@ -109,7 +111,9 @@ class Trainer:
         half, quarter = batch // 2, len(views_later.target)
         mean, logvar = self.encoder(self._recolor(views.target[half:]), views.cover[half:])
         noise = torch.randn(batch, self.config.generator.latent, device=self.device, generator=self.random)
-        latent = torch.cat([noise[:half], mean + noise[half:] * (0.5 * logvar).exp()])
+        drawn = self.prior.draw(noise[:half])
+        latent = torch.cat([drawn, mean + noise[half:] * (0.5 * logvar).exp()])
+        self.prior.update(mean.detach())
         out = self.generator(
             torch.cat([views.image, views_later.image]),
             torch.cat([views.mask, views_later.mask]),
@@ -136,7 +140,7 @@ class Trainer:
         log["ring"] = losses.masked_l1(out, targets, known)
         moved, seen = warp_between(face[:quarter], geometry, later, GEOMETRY[region])
         log["consistency"] = losses.pyramid_l1(out[batch:], moved, views_later.cover * seen, (1, 4))
-        log["latent"] = self._latent_loss(composite[:half], views.cover[:half], noise[:half])
+        log["latent"] = self._latent_loss(composite[:half], views.cover[:half], drawn)
         total = (
             weights.adversarial * log["g_adversarial"]
             + weights.feature * log["feature"]
@@ -199,7 +203,7 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - decay)
 
     def _parts(self) -> dict[str, Any]:
-        names = ("generator", "encoder", "discriminator", "average", "make", "judge")
+        names = ("generator", "encoder", "discriminator", "average", "prior", "make", "judge")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
