@@ -47,9 +47,14 @@ class Camera:
     def __exit__(self, *exc: object) -> None:
         return None
 
+    def close(self) -> None:
+        self.count = 0
+
     def __iter__(self) -> Iterator[Frame]:
         for index in range(self.count):
             time.sleep(0.02)
+            if index >= self.count:
+                return
             self.after.get(index, lambda: None)()
             image = np.full((*self.size[::-1], 3), 90, np.uint8)
             x, y, side = FACE

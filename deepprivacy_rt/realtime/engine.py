@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from deepprivacy_rt.errors import EnvironmentProblem, SourceError, Stopped, UsageError
 from deepprivacy_rt.pipeline.conveyor import Conveyor
@@ -29,6 +30,19 @@ _MOST_BYTES = 128 << 20
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 1.6
 _RESTART_SECONDS = 1.0
+
+
+class LiveSource(Source, Protocol):
+    """A source that goes on for hours, and can be told to end.
+
+    ``Frame.pts`` is ``time.monotonic()`` at capture.
+    """
+
+    def __enter__(self) -> LiveSource: ...
+
+    def close(self) -> None:
+        """End the iteration within two seconds. From any thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ class LiveEngine:
 
     def __init__(
         self,
-        open_source: Callable[[], Source],
+        open_source: Callable[[], LiveSource],
         presenters: Sequence[Presenter],
         gate: Gate,
         *,
@@ -72,6 +86,7 @@ class LiveEngine:
         self._stop = threading.Event()
         self._stages: LiveStages | None = None
         self._source_state = "connecting"
+        self._source: LiveSource | None = None
         self._failure: Exception | None = None
         self._last_index = -1
 
@@ -143,6 +158,8 @@ class LiveEngine:
         ended = self._source_state == "ended" and self._failure is None
         self._stop.set()
         self._slot.close()
+        if self._source is not None:
+            self._source.close()
         for presenter in self._presenters:
             if ended:
                 presenter.finish()
@@ -160,13 +177,15 @@ class LiveEngine:
         while not self._stop.is_set():
             try:
                 with self._open_source() as source:
+                    self._source = source
                     for frame in source:
                         self._counts.add("captured")
                         if self._slot.put(frame):
                             self._counts.add("dropped")
                         if self._stop.is_set():
                             return
-                self._source_state = "ended"
+                if not self._stop.is_set():
+                    self._source_state = "ended"
                 self._slot.close()
                 return
             except (SourceError, UsageError, EnvironmentProblem) as error:
