@@ -20,6 +20,7 @@ COMMANDS = {
     "anonymize": "replace every face in video files and images by a face of nobody",
     "audit": "check an anonymized file against its original",
     "evaluate": "measure how good and how safe the generated faces are",
+    "run": "replace faces in a live picture: camera or stream in, virtual camera, stream or file out",
     "train": "train a face generator",
     "weights": "fetch, list and verify model files",
 }
