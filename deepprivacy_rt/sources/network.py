@@ -84,7 +84,7 @@ class NetworkSource(LiveSource):
             stream = main_video_stream(container)
             if stream is None:
                 raise HopelessError("sends no video")
-            if container.duration:
+            if container.duration and self._address.scheme.startswith("http"):
                 raise HopelessError("is a recording, not a live stream; download it and anonymize the file")
             # Frame threads would hold back as many pictures as there are threads.
             stream.thread_type = "SLICE"
