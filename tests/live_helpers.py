@@ -19,7 +19,13 @@ from deepprivacy_rt.types import Frame, Image
 
 _SCRIPT = Path(__file__).with_name("rtsp_server.py")
 _PYTHON = "/usr/bin/python3"
-_NEEDED = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer, Gst; Gst.init(None); assert all(map(Gst.ElementFactory.find, ('appsrc', 'videoconvert', 'x264enc', 'rtph264pay')))"  # noqa: E501
+_NEEDED = """
+import gi
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+assert all(map(Gst.ElementFactory.find, ("appsrc", "videoconvert", "x264enc", "rtph264pay")))
+"""
 BITS = 32
 
 
@@ -51,6 +57,10 @@ class RtspServer:
     def freeze(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:

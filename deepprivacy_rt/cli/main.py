@@ -19,6 +19,7 @@ from deepprivacy_rt.errors import DeepPrivacyError, EnvironmentProblem, UsageErr
 COMMANDS = {
     "anonymize": "replace every face in video files and images by a face of nobody",
     "audit": "check an anonymized file against its original",
+    "devices": "list cameras with their modes, and virtual cameras",
     "train": "train a face generator",
     "weights": "fetch, list and verify model files",
 }
