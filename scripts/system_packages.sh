@@ -21,6 +21,11 @@ need_library libxcb.so.1 libxcb1
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
 if [ "$purpose" = test ]; then
     command -v ffmpeg >/dev/null || missing+=(ffmpeg) # makes the odd files and checks outputs independently
+    # Servers and a display for the live outputs.
+    command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+    [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing+=(libnginx-mod-rtmp)
+    command -v Xvfb >/dev/null || missing+=(xvfb)
+    command -v xdotool >/dev/null || missing+=(xdotool)
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
