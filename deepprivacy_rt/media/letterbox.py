@@ -24,6 +24,8 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
     """
     width, height = size
     rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width) and image.flags.c_contiguous:
+        return image
     if 0 <= rows - height <= 1 and 0 <= columns - width <= 1:
         return np.ascontiguousarray(image[:height, :width])
     scale = min(width / columns, height / rows)
