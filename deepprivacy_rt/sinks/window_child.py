@@ -78,9 +78,16 @@ def _show(side: wire.ChildSide, title: str) -> None:
             side.tell(wire.DONE)
         if key >= 0 and (name := _name(key & 0xFF)):
             side.tell(wire.KEY, name)
-        if shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
+        if shown and _is_closed(title):
             side.tell(wire.KEY, CLOSED)
             return
+
+
+def _is_closed(title: str) -> bool:
+    try:
+        return bool(cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1)
+    except cv2.error:  # Qt: the last window is gone, and the library has wound up
+        return True
 
 
 def _name(code: int) -> str:
