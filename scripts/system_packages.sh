@@ -28,6 +28,11 @@ if [ "$purpose" = test ]; then
         compgen -G "/usr/lib/*/gstreamer-1.0/libgst${plugin#*:}*.so" >/dev/null \
             || missing+=("gstreamer1.0-plugins-${plugin%%:*}")
     done
+    # Servers and a display for the live outputs.
+    command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+    [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing+=(libnginx-mod-rtmp)
+    command -v Xvfb >/dev/null || missing+=(xvfb)
+    command -v xdotool >/dev/null || missing+=(xdotool)
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -1,0 +1,189 @@
+"""Live pictures to a server (RTMP, RTSP, SRT) or into an HLS folder.
+
+The encoder and the connection live in a child process, see :mod:`.stream_child`. Addresses and keys reach it over a
+pipe: they stand on no command line and in no message.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deepprivacy_rt.errors import SinkError, UsageError
+from deepprivacy_rt.media.container import reason, shown
+from deepprivacy_rt.media.redaction import Redactor
+from deepprivacy_rt.sinks.child_sink import STREAM_KEY, ChildSink
+from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, LivePicture
+
+TWITCH = "rtmps://ingest.global-contribute.live-video.net:443/app"
+_CHILD = "deepprivacy_rt.sinks.stream_child"
+_MUXERS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts"}
+_OPTIONS = {
+    "flv": {"flvflags": "no_duration_filesize"},  # a connection cannot be rewound to fill them in
+    "rtsp": {"rtsp_transport": "tcp"},
+    "mpegts": {},
+}
+_PLAYLIST = "stream.m3u8"
+_SEGMENT = re.compile(r"segment-\d+\.ts(\.tmp)?")
+_SEGMENTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """A server to send to.
+
+    :ivar url: rtmp, rtmps, rtsp or srt; user and password may stand in it. Never shown.
+    :ivar append_key: the stream key is read when the sink is entered and becomes the last part of the address.
+    :ivar key_file: holds the key; None takes the environment variable DEEPPRIVACY_STREAM_KEY.
+    :ivar silent_audio: adds a silent sound track; None does so for RTMP alone.
+    """
+
+    url: str = field(repr=False)
+    append_key: bool = False
+    key_file: Path | None = None
+    silent_audio: bool | None = None
+    picture: LivePicture = field(default_factory=LivePicture)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for an address that cannot be."""
+        scheme = self.url.partition("://")[0].lower()
+        if scheme not in _MUXERS:
+            raise UsageError(f"no stream can be sent to {scheme}://; use {', '.join(f'{s}://' for s in _MUXERS)}")
+        try:
+            parts = urlsplit(self.url)
+            host, _port = parts.hostname, parts.port
+        except ValueError as error:
+            # The message of urlsplit may quote what was taken for a port: a part of a password.
+            raise UsageError(f"{scheme}://…: the address cannot be read; write {scheme}://HOST:PORT/PATH") from error
+        if not host or any(c.isspace() or not c.isprintable() for c in self.url):
+            raise UsageError(f"{scheme}://…: the address has no host, or blanks; write {scheme}://HOST:PORT/PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class HlsSettings:
+    """A folder for a web server: ``stream.m3u8`` and its latest segments of two seconds.
+
+    :ivar folder: is made where missing; other files in it are left alone.
+    """
+
+    folder: Path
+    silent_audio: bool = False
+    picture: LivePicture = field(default_factory=LivePicture)
+
+
+class StreamSink(ChildSink):
+    """Sends to a server. A new one of the same settings connects anew."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Does nothing yet but keep the settings."""
+        self._settings = settings
+        self._redact = Redactor(settings.url)
+        picture = settings.picture
+        super().__init__(_CHILD, self._redact.shown, picture.size, picture.rate, picture.patience)
+
+    def __enter__(self) -> StreamSink:
+        """Read the key and start the child, which connects at the first frame. Raises SinkError, UsageError."""
+        settings = self._settings
+        scheme = settings.url.partition("://")[0].lower()
+        url = settings.url
+        if settings.append_key:
+            url = f"{url.rstrip('/')}/{stream_key(settings.key_file)}"
+        self._redact = Redactor(url)
+        self._shown = self._redact.shown
+        audio = settings.silent_audio if settings.silent_audio is not None else scheme in ("rtmp", "rtmps")
+        muxer = _MUXERS[scheme]
+        self._start(job(url, muxer, _OPTIONS[muxer], settings.picture, audio=audio))
+        return self
+
+    def _explained(self, why: str) -> str:
+        why = self._redact(why)
+        phase = "the connection was lost" if self.encoder else "cannot be opened"
+        cure = "check address and network, and that the server runs"
+        if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden", "40")):
+            cure = "check address, network, and stream key or password"
+        return f"{phase}: {why}; {cure}"
+
+    def _cure_of_a_stall(self) -> str:
+        return "so the connection was given up: server or network hang, or the uplink is too slow for the bitrate"
+
+
+class HlsSink(ChildSink):
+    """Writes segments and a playlist, for any web server."""
+
+    def __init__(self, settings: HlsSettings) -> None:
+        """Does nothing yet but keep the settings."""
+        self._settings = settings
+        picture = settings.picture
+        super().__init__(_CHILD, f"hls:{shown(settings.folder)}", picture.size, picture.rate, picture.patience)
+
+    def __enter__(self) -> HlsSink:
+        """Make the folder, remove the segments of an earlier stream, start the child. Raises SinkError."""
+        folder = self._settings.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.iterdir():
+                if _SEGMENT.fullmatch(old.name):
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self._shown}: cannot be written: {reason(error)}") from error
+        options = {
+            "hls_time": str(KEYFRAME_INTERVAL),
+            "hls_list_size": str(_SEGMENTS),
+            "hls_flags": "delete_segments+temp_file",
+            # Numbers that rise from one start to the next: players would take a playlist that starts anew for old.
+            "start_number": str(int(time.time())),
+            "hls_segment_filename": "segment-%d.ts",
+        }
+        settings = job(_PLAYLIST, "hls", options, self._settings.picture, audio=self._settings.silent_audio)
+        # The child works inside of the folder: FFmpeg would read a % in its name as a pattern.
+        self._start(settings | {"folder": str(folder.absolute())})
+        return self
+
+    def _explained(self, why: str) -> str:
+        return f"cannot be written: {why}; check that the folder can be written and the disk is not full"
+
+
+def job(
+    target: str,
+    muxer: str,
+    options: Mapping[str, str],
+    picture: LivePicture,
+    *,
+    audio: bool = False,
+    is_file: bool = False,
+) -> dict[str, object]:
+    """Return the settings for :mod:`.stream_child`."""
+    return {
+        "target": target,
+        "is_file": is_file,
+        "muxer": muxer,
+        "options": dict(options),
+        "rate": str(picture.rate),
+        "bitrate": picture.bitrate,
+        "encoder": picture.encoder,
+        "patience": picture.patience,
+        "audio": audio,
+    }
+
+
+def stream_key(file: Path | None) -> str:
+    """Return the key from a file, or else from the environment. Raises UsageError; never quotes what it read."""
+    if file is None:
+        key, where = os.environ.get(STREAM_KEY, ""), f"the environment variable {STREAM_KEY}"
+    else:
+        where = shown(file)
+        try:
+            key = file.read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{where}: the stream key cannot be read: {reason(error)}") from error
+    key = key.strip()
+    if not key:
+        raise UsageError(f"{where} holds no stream key; set {STREAM_KEY}, or name a file that holds it")
+    if not re.fullmatch(r"[!-~]+", key) or any(c in "/#" for c in key):
+        raise UsageError(f"{where} holds no stream key: one word of letters and digits is expected")
+    return key

@@ -1,0 +1,306 @@
+"""Streams, to real servers that are killed, frozen and started again."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+from live_pictures import Player, colour_error, number, picture, safe
+from rtmp_server import KEY, RtmpServer, free_port
+
+from deepprivacy_rt.errors import EnvironmentProblem, SinkError, UsageError
+from deepprivacy_rt.sinks.live_encoding import LivePicture
+from deepprivacy_rt.sinks.stream import HlsSettings, HlsSink, StreamSettings, StreamSink
+from deepprivacy_rt.types import Image
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtmpServer]:
+    server = RtmpServer(tmp_path_factory.mktemp("rtmp"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RtmpServer]:
+    server = RtmpServer(tmp_path / "rtmp")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPPRIVACY_STREAM_KEY", KEY)
+
+
+def settings(server: RtmpServer, patience: float = 5.0) -> StreamSettings:
+    return StreamSettings(server.url, append_key=True, picture=LivePicture(patience=patience))
+
+
+def opened(sink: StreamSink | HlsSink, player: Player) -> None:
+    until = time.monotonic() + 20
+    while not sink.encoder and player.is_alive() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert sink.encoder, player.error
+
+
+def read(url: str, count: int, **options: str) -> list[tuple[float, Image]]:
+    """Decode so many pictures with their times in seconds."""
+    with av.open(url, options=options, timeout=(15.0, 15.0)) as source:
+        found = []
+        for frame in source.decode(video=0):
+            found.append((frame.time, frame.to_ndarray(format="rgb24")))
+            if len(found) == count:
+                break
+        return found
+
+
+def command_lines() -> str:
+    lines = []
+    for process in psutil.process_iter():
+        try:
+            lines += process.cmdline()
+        except psutil.Error:
+            continue
+    return "\n".join(lines)
+
+
+def test_pictures_arrive_in_content_order_and_rate(shared_server: RtmpServer) -> None:
+    sink = StreamSink(settings(shared_server))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    found = read(f"{shared_server.url}/{KEY}", 60)
+    assert KEY not in command_lines()
+    player.finish()
+    assert player.error is None
+    assert max(colour_error(image) for _, image in found) < 6
+    numbers = [number(image) for _, image in found]
+    assert numbers == sorted(set(numbers))
+    # The picture that carries number n was made at n / 30 s.
+    spans = [(b[0] - a[0], (n - m) / 30) for a, b, m, n in zip(found, found[1:], numbers, numbers[1:], strict=False)]
+    assert sum(s for s, _ in spans) == pytest.approx(sum(s for _, s in spans), abs=0.05)
+    assert player.longest < 1.0 and player.exit_took < 1.5
+
+
+def test_a_silent_sound_track_goes_along(shared_server: RtmpServer) -> None:
+    sink = StreamSink(settings(shared_server))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    with av.open(f"{shared_server.url}/{KEY}", timeout=(15.0, 15.0)) as source:
+        assert [stream.codec_context.name for stream in source.streams.audio] == ["aac"]
+        times = {"audio": 0.0, "video": 0.0}
+        for packet in source.demux():
+            times[packet.stream.type] = float(packet.pts * packet.time_base)
+            if min(times.values()) > 1.0 and packet.stream.type == "video":
+                break
+    player.finish()
+    assert abs(times["audio"] - times["video"]) < 0.1
+
+
+def test_wrong_key_is_one_line_that_names_the_cure_and_not_the_key(
+    shared_server: RtmpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPPRIVACY_STREAM_KEY", "falscher_schluessel")
+    player = Player(StreamSink(settings(shared_server)))
+    player.start()
+    message = player.wait_for_error(15)
+    assert "schluessel" not in message and "\n" not in message
+    assert message.startswith(f"rtmp://127.0.0.1:{shared_server.port}/app/***: ")
+    assert "check address, network, and stream key" in message
+
+
+def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer) -> None:
+    def noise(index: int) -> Image:  # fills the buffers as a real stream does
+        return np.random.default_rng(index).integers(0, 255, (360, 640, 3), dtype=np.uint8)
+
+    sink = StreamSink(settings(server, patience=3.0))
+    player = Player(sink, make=noise)
+    player.start()
+    opened(sink, player)
+    time.sleep(0.5)
+    server.freeze()
+    frozen = time.monotonic()
+    longest_pause = pause_of_a_counter(player)
+    took = time.monotonic() - frozen
+    message = player.wait_for_error(1)
+    server.thaw()
+    assert "nothing has moved for 3 s" in message and KEY not in message
+    assert took < 10
+    assert longest_pause < 1.0  # an interpreter lock held by FFmpeg would stop the counter for seconds
+    assert player.longest < 1.5 and player.exit_took < 1.5
+
+
+def pause_of_a_counter(player: Player) -> float:
+    """Count on this thread until the player has ended; return the longest time between two counts."""
+    longest, last = 0.0, time.monotonic()
+    until = last + 30
+    while player.is_alive() and last < until:
+        time.sleep(0.005)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+def test_server_that_never_answers_is_given_up(server: RtmpServer) -> None:
+    server.freeze()  # the kernel still accepts connections
+    player = Player(StreamSink(settings(server, patience=1.0)))
+    player.start()
+    longest_pause = pause_of_a_counter(player)
+    message = player.wait_for_error(1)
+    server.thaw()
+    assert "nothing has moved for 1 s" in message
+    assert longest_pause < 1.0
+
+
+def test_killed_server_ends_the_sink_and_a_new_one_connects_again(server: RtmpServer) -> None:
+    sink = StreamSink(settings(server))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    server.kill()
+    message = player.wait_for_error(10)
+    assert "the connection was lost" in message and KEY not in message
+
+    refused = Player(StreamSink(settings(server)))
+    refused.start()
+    assert "Connection refused" in refused.wait_for_error(15)
+
+    server.start()
+    sink = StreamSink(settings(server))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    assert max(colour_error(image) for _, image in read(f"{server.url}/{KEY}", 5)) < 6
+    player.finish()
+    assert player.error is None
+
+
+def test_no_child_and_no_thread_is_left(shared_server: RtmpServer) -> None:
+    threads = threading.active_count()
+    sink = StreamSink(settings(shared_server))
+    with sink:
+        pid = sink.pid
+        sink.write(safe(picture(0), 0))
+        assert sink.wait_until_open(20)
+    assert pid is not None and not psutil.pid_exists(pid)
+    until = time.monotonic() + 2
+    while threading.active_count() > threads and time.monotonic() < until:
+        time.sleep(0.02)
+    assert threading.active_count() <= threads
+
+
+def test_child_that_is_killed_is_a_sink_error(shared_server: RtmpServer) -> None:
+    sink = StreamSink(settings(shared_server))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    assert sink.pid is not None
+    psutil.Process(sink.pid).kill()
+    assert "ended by signal 9" in player.wait_for_error(5)
+
+
+def test_frames_of_another_size_are_letterboxed(shared_server: RtmpServer) -> None:
+    def turning(index: int) -> Image:
+        return picture(index) if index < 45 else picture(index, (240, 320))
+
+    sink = StreamSink(settings(shared_server))
+    player = Player(sink, make=turning)
+    player.start()
+    opened(sink, player)
+    found = read(f"{shared_server.url}/{KEY}", 75)
+    player.finish()
+    last = found[-1][1]
+    assert last.shape == (240, 320, 3)
+    assert last[:, :60].max() < 20 and last[:, -60:].max() < 20 and last[30:60, 100:140].max() > 100
+
+
+def test_rtsp_push(tmp_path: Path) -> None:
+    port = free_port()
+    out = tmp_path / "got.mkv"
+    listener = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-rtsp_flags", "listen", "-i", f"rtsp://127.0.0.1:{port}/x", "-c", "copy", str(out)],
+        stdin=subprocess.PIPE,
+    )
+    try:
+        for _ in range(100):
+            if any(c.laddr.port == port for c in psutil.Process(listener.pid).net_connections()):
+                break
+            time.sleep(0.05)
+        url = f"rtsp://anna:passwort@127.0.0.1:{port}/x"
+        sink = StreamSink(StreamSettings(url))
+        player = Player(sink)
+        player.start()
+        opened(sink, player)
+        assert "passwort" not in command_lines()
+        time.sleep(2)
+        player.finish()
+        assert player.error is None
+        listener.wait(10)
+    finally:
+        listener.kill()
+        listener.wait()
+    found = read(str(out), 1000)
+    assert len(found) > 30
+    assert max(colour_error(image) for _, image in found) < 6
+
+
+def test_hls_folder_plays(tmp_path: Path) -> None:
+    folder = tmp_path / "50% live"
+    (folder).mkdir()
+    (folder / "segment-7.ts").write_bytes(b"of an earlier stream")
+    (folder / "index.html").write_text("mine")
+    sink = HlsSink(HlsSettings(folder))
+    player = Player(sink)
+    player.start()
+    opened(sink, player)
+    time.sleep(4.5)
+    player.finish()
+    assert player.error is None
+    names = {path.name for path in folder.iterdir()}
+    assert {"index.html", "stream.m3u8"} < names and "segment-7.ts" not in names
+    assert len([name for name in names if name.endswith(".ts")]) >= 2
+    found = read(str(folder / "stream.m3u8"), 1000)
+    numbers = [number(image) for _, image in found]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == player.written - 1
+    assert max(colour_error(image) for _, image in found) < 6
+
+
+def test_only_safe_frames_are_taken(shared_server: RtmpServer) -> None:
+    with StreamSink(settings(shared_server)) as sink, pytest.raises(TypeError, match="SafeFrame"):
+        sink.write(picture(0))  # type: ignore[arg-type]
+
+
+def test_missing_key_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DEEPPRIVACY_STREAM_KEY")
+    with pytest.raises(UsageError, match="DEEPPRIVACY_STREAM_KEY"):
+        StreamSink(StreamSettings("rtmp://127.0.0.1/app", append_key=True)).__enter__()
+    file = tmp_path / "key"
+    file.write_text("zwei worte\n")
+    with pytest.raises(UsageError) as problem:
+        StreamSink(StreamSettings("rtmp://127.0.0.1/app", append_key=True, key_file=file)).__enter__()
+    assert "worte" not in str(problem.value)
+
+
+def test_srt_works_or_says_what_is_missing() -> None:
+    sink = StreamSink(StreamSettings("srt://127.0.0.1:1?passphrase=sehrgeheim12"))
+    with pytest.raises((EnvironmentProblem, SinkError)) as problem, sink:
+        for index in range(300):
+            sink.write(safe(picture(index), index))
+            time.sleep(1 / 30)
+    assert "sehrgeheim" not in str(problem.value)
+    assert "SRT" in str(problem.value) or "cannot be opened" in str(problem.value)
+
+
+def test_settings_do_not_show_secrets() -> None:
+    assert "geheim" not in repr(StreamSettings("rtsp://anna:geheim@127.0.0.1/x"))

@@ -1,0 +1,151 @@
+"""The preview window, on a real X server without a screen."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from live_pictures import Player, colour_error, number, picture, safe
+
+from deepprivacy_rt.errors import EnvironmentProblem
+from deepprivacy_rt.sinks.window import WindowSettings, WindowSink
+from deepprivacy_rt.types import Image
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs an X server")
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start Xvfb; its picture lies in a file."""
+    if shutil.which("Xvfb") is None or shutil.which("xdotool") is None:
+        pytest.skip("no X server: apt-get install xvfb xdotool")
+    receive, send = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(send), "-screen", "0", "800x600x24", "-fbdir", str(tmp_path), "-nolisten", "tcp"],
+        pass_fds=[send],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(send)
+    with os.fdopen(receive) as answer:
+        monkeypatch.setenv("DISPLAY", f":{answer.readline().strip()}")
+    yield server
+    server.send_signal(signal.SIGCONT)
+    server.kill()
+    server.wait()
+
+
+def screen(folder: Path) -> Image:
+    """Read what Xvfb shows, from its X window dump."""
+    data = (folder / "Xvfb_screen0").read_bytes()
+    header_size, *_, colours = np.frombuffer(data, ">u4", 20)
+    pixels = np.frombuffer(data, np.uint8, 800 * 600 * 4, int(header_size) + int(colours) * 12)
+    return np.ascontiguousarray(pixels.reshape(600, 800, 4)[:, :, 2::-1])
+
+
+def shown_picture(folder: Path) -> Image:
+    """Cut the picture out of the screen: from its red quarter on."""
+    image = screen(folder)
+    red = np.abs(image.astype(int) - (200, 30, 30)).max(2) < 10
+    rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+    assert len(rows), "the picture is not on the screen"
+    return image[rows[0] : rows[0] + 240, columns[0] : columns[0] + 320]
+
+
+def xdotool(*arguments: str) -> str:
+    return subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+class _ClientMessage(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("serial", ctypes.c_ulong),
+        ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong),
+        ("format", ctypes.c_int),
+        ("data", ctypes.c_long * 5),
+        ("padding", ctypes.c_long * 24),
+    )
+
+
+def press_the_cross(window: int) -> None:
+    """Send what a window manager sends; none runs here, and this version of xdotool cannot."""
+    x11 = ctypes.CDLL("libX11.so.6")
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = ctypes.c_void_p(x11.XOpenDisplay(None))
+    atom = [x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW")]
+    message = _ClientMessage(33, 0, 1, display, window, atom[0], 32, (ctypes.c_long * 5)(atom[1]))
+    assert x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
+    x11.XCloseDisplay(display)
+
+
+def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    keys: queue.Queue[str] = queue.Queue()
+    player = Player(WindowSink(WindowSettings(), keys.put))
+    player.start()
+    window = xdotool("search", "--sync", "--name", "DeepPrivacy").split()[0]
+    time.sleep(1)
+    image = shown_picture(tmp_path)
+    assert colour_error(image) < 2
+    assert 0 < player.written - number(image) < 15
+    xdotool("windowfocus", "--sync", window)
+    for name, expected in (("p", "p"), ("space", "space"), ("Escape", "escape")):
+        xdotool("key", name)
+        assert keys.get(timeout=5) == expected
+    player.finish()
+    assert player.error is None and player.longest < 1 and player.exit_took < 1.5
+
+
+def test_display_that_hangs_ends_the_sink_and_nothing_else(display: subprocess.Popen[bytes]) -> None:
+    player = Player(WindowSink(WindowSettings(patience=1.0)))
+    player.start()
+    xdotool("search", "--sync", "--name", "DeepPrivacy")
+    time.sleep(0.3)
+    display.send_signal(signal.SIGSTOP)
+    assert "the display hangs" in player.wait_for_error(10)
+    assert player.longest < 1.5 and player.exit_took < 1.5
+
+
+def test_display_that_goes_away_is_a_sink_error(display: subprocess.Popen[bytes]) -> None:
+    player = Player(WindowSink(WindowSettings()))
+    player.start()
+    xdotool("search", "--sync", "--name", "DeepPrivacy")
+    display.kill()
+    assert "preview window: " in player.wait_for_error(10)
+
+
+@pytest.mark.parametrize("display_name", ["", ":4711"])
+def test_machine_without_display(monkeypatch: pytest.MonkeyPatch, display_name: str) -> None:
+    monkeypatch.setenv("DISPLAY", display_name)
+    with pytest.raises(EnvironmentProblem, match="DISPLAY.*leave out the sink 'window'"):
+        WindowSink(WindowSettings()).__enter__()
+
+
+def test_only_safe_frames_are_taken(display: subprocess.Popen[bytes]) -> None:
+    with WindowSink(WindowSettings()) as sink, pytest.raises(TypeError, match="SafeFrame"):
+        sink.write(cv2.flip(picture(0), 1))  # type: ignore[arg-type]
+
+
+def test_closed_window_stays_closed_without_an_error(display: subprocess.Popen[bytes]) -> None:
+    keys: queue.Queue[str] = queue.Queue()
+    with WindowSink(WindowSettings(), keys.put) as sink:
+        sink.write(safe(picture(0), 0))
+        window = xdotool("search", "--sync", "--name", "DeepPrivacy").split()[0]
+        time.sleep(0.5)
+        press_the_cross(int(window))
+        assert keys.get(timeout=5) == "close"
+        for index in range(1, 20):
+            sink.write(safe(picture(index), index))
+            time.sleep(0.02)
