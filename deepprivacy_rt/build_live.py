@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.build import Anonymizer, build_anonymizer
@@ -17,6 +20,8 @@ from deepprivacy_rt.realtime.engine import LiveSource, LiveStages
 from deepprivacy_rt.realtime.gate import Gate
 from deepprivacy_rt.realtime.immediate import Immediate
 from deepprivacy_rt.realtime.presenter import Presenter, PresenterSettings
+from deepprivacy_rt.sinks.live_encoding import LivePicture
+from deepprivacy_rt.sinks.live_spec import create_live_sink, parse_live_sink, with_size
 from deepprivacy_rt.sources.live import SourceState
 from deepprivacy_rt.sources.live_spec import LiveSpec, parse_live_source
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker, TrackerSettings
@@ -67,23 +72,27 @@ def make_live_source(spec: LiveSpec, live: LiveConfig, on_state: Callable[[Sourc
         from deepprivacy_rt.sources.network import NetworkSource
 
         return NetworkSource(str(spec.target), on_state=on_state, max_retries=live.max_retries)
-    from pathlib import Path
+    from deepprivacy_rt.sources.realtime import RealtimeFileSource
 
-    from deepprivacy_rt.sources.realtime import RealtimeSource
-
-    return RealtimeSource(Path(str(spec.target)), loop=live.loop, on_state=on_state)
+    return RealtimeFileSource(Path(str(spec.target)), loop=live.loop, on_state=on_state)
 
 
 def make_presenters(live: LiveConfig, gate: Gate, on_key: Callable[[str], None]) -> list[Presenter]:
     """Return a presenter for every sink of the configuration. Raises UsageError for a sink that cannot be."""
-    from deepprivacy_rt.sinks.live_spec import make_live_sink, parse_live_sink
-
     settings = PresenterSettings(size=live.width_height)
+    picture = LivePicture(rate=Fraction(live.rate).limit_denominator(1001))
     presenters = []
     for text in live.sinks:
-        spec = parse_live_sink(text)
-        presenters.append(Presenter(spec.shown, lambda spec=spec: make_live_sink(spec, on_key=on_key), gate, settings))
+        # The slate comes first, so its size is what the picture is fitted into.
+        sink = with_size(parse_live_sink(text, picture), live.width_height)
+        make = functools.partial(create_live_sink, sink, on_key)
+        presenters.append(Presenter(_name(text), make, gate, settings))
     return presenters
+
+
+def _name(sink: str) -> str:
+    """Return a name without user, password and key."""
+    return f"{sink.partition('://')[0]}://{urlsplit(sink).hostname}" if "://" in sink else sink
 
 
 def with_new_identities(faces: FaceConfig) -> FaceConfig:

@@ -37,7 +37,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def do_create_element(self, _url: object) -> object:
         return Gst.parse_launch(
             "( appsrc name=src is-live=true format=time do-timestamp=true ! videoconvert ! video/x-raw,format=I420 "
-            f"! x264enc tune=zerolatency threads=1 speed-preset=ultrafast bitrate=2000 key-int-max={max(1, self.rate // 3)} "
+            "! x264enc tune=zerolatency threads=1 speed-preset=ultrafast bitrate=2000 "
+            f"key-int-max={max(1, self.rate // 3)} "
             "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
 

@@ -56,7 +56,7 @@ def _add_live(group: argparse._ArgumentGroup) -> None:
     )
     help_ = "tries in a row to get a lost source back (default: for ever)"
     group.add_argument("--max-retries", dest="live.max_retries", type=int, metavar="N", help=help_)
-    help_ = "HTTP control on 127.0.0.1 (0: any free port); the token is printed, or taken from DEEPPRIVACY_CONTROL_TOKEN"
+    help_ = "HTTP control on 127.0.0.1 (0: any free port); its token is printed, or DEEPPRIVACY_CONTROL_TOKEN"
     group.add_argument("--control", dest="live.control", type=int, metavar="PORT", help=help_)
 
 
@@ -64,7 +64,7 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
     for name, values in (("filter", Filter), ("region", Region), ("effort", Effort), ("detector", DetectorName)):
         group.add_argument(f"--{name}", dest=f"faces.{name}", choices=typing.get_args(values))
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps")
-    group.add_argument("--seed", dest="faces.seed", type=int, metavar="N", help="the same faces in every run: for tests")
+    group.add_argument("--seed", dest="faces.seed", type=int, metavar="N", help="the same faces in every run")
 
 
 def run(args: argparse.Namespace) -> int:
