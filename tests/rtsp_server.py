@@ -35,10 +35,12 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         self.width, self.height, self.rate = width, height, rate
 
     def do_create_element(self, _url: object) -> object:
+        keys = max(
+            1, self.rate // 3
+        )  # a connection waits for a whole picture: often sent here, so that tests are short
         return Gst.parse_launch(
             "( appsrc name=src is-live=true format=time do-timestamp=true ! videoconvert ! video/x-raw,format=I420 "
-            "! x264enc tune=zerolatency threads=1 speed-preset=ultrafast bitrate=2000 "
-            f"key-int-max={max(1, self.rate // 3)} "
+            f"! x264enc tune=zerolatency threads=1 speed-preset=ultrafast bitrate=2000 key-int-max={keys} "
             "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
 

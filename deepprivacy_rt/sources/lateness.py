@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-_LATE_S = 0.7
+TOLERANCE_S = 0.7
 _LATE_FOR_S = 3.0
 _DRIFT = 0.001
 """How much faster than ours a camera's clock may seem to run, in seconds per second; real ones: 0.0001."""
@@ -19,7 +19,9 @@ class Lateness:
     :ivar hopeless: pictures have been late for three seconds without a break.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance_s: float = TOLERANCE_S) -> None:
+        """:param tolerance_s: seconds more than usual that a picture may take."""
+        self._tolerance_s = tolerance_s
         self.hopeless = False
         self._usual: float | None = None
         self._last_arrival = 0.0
@@ -41,7 +43,7 @@ class Lateness:
             drifted = self._usual + _DRIFT * (arrival - self._last_arrival)
             self._usual = min(delay, drifted)
         self._last_arrival = arrival
-        if delay - self._usual <= _LATE_S:
+        if delay - self._usual <= self._tolerance_s:
             self._late_since = None
             return False
         if self._late_since is None:

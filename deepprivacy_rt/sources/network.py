@@ -12,7 +12,7 @@ import av
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.colour import ToRgb, tags_of
 from deepprivacy_rt.media.container import main_video_stream, reason
-from deepprivacy_rt.sources.lateness import Lateness
+from deepprivacy_rt.sources.lateness import TOLERANCE_S, Lateness
 from deepprivacy_rt.sources.live import ConnectionLost, HopelessError, LiveSource, Picture, SourceState
 from deepprivacy_rt.sources.redaction import PASSWORD_VARIABLE, USER_VARIABLE, Address
 
@@ -23,7 +23,7 @@ _STALL_S = 1.5
 """PyAV's time limits take up to twice as long as they say: 8 s for each of the two steps of opening, 3 s for a read."""
 _FIRST_PICTURE_S = 12.0
 """A camera sends whole pictures rarely, every ten seconds at worst, and nothing can be decoded before the first."""
-_DAMAGED_IN_A_ROW = 300
+_MOST_TOLERANCE_S = 10.0
 
 # Where the streams of one address may lead. Nothing that an answer names is opened: no file, no other server.
 _PROTOCOLS = {
@@ -75,6 +75,7 @@ class NetworkSource(LiveSource):
         super().__init__(self._address.shown, on_state=on_state, max_retries=max_retries)
         self._transport = transport
         self._stall_s, self._open_timeout_s = stall_s, open_timeout_s
+        self._tolerance_s = TOLERANCE_S
         self.damaged = 0
         self.late = 0
 
@@ -140,7 +141,7 @@ class NetworkSource(LiveSource):
         return ConnectionLost(why)
 
     def _decoded(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Picture]:
-        to_rgb, lateness = ToRgb(), Lateness()
+        to_rgb, lateness = ToRgb(), Lateness(self._tolerance_s)
         deadline = time.monotonic() + _FIRST_PICTURE_S
         for packet, arrival_ns in self._packets(container):
             if packet.stream_index == stream.index:
@@ -151,6 +152,8 @@ class NetworkSource(LiveSource):
                         continue
                     yield Picture(to_rgb(frame, tags_of(frame, stream)), arrival_ns)
             if lateness.hopeless:
+                # Where it happens again and again, the camera's clock is wrong: more and more is put up with.
+                self._tolerance_s = min(2 * self._tolerance_s, _MOST_TOLERANCE_S)
                 raise ConnectionLost("the pictures come too late")
             if time.monotonic() > deadline:
                 raise ConnectionLost("data comes, but no picture")

@@ -46,12 +46,17 @@ class Address:
     @property
     def shown(self) -> str:
         """The address for people: the query, and the last part of a path that may be a key, become dots."""
-        path = self.path
-        if self.scheme.startswith("rtmp") and path.count("/") > 1:
-            path = path.rpartition("/")[0] + "/…"
-        elif "=" in path or "@" in path:  # some cameras take user and password there
-            path = "/…"
+        hidden = self._hidden_path()
+        path = self.path.removesuffix(hidden) + "…" if hidden else self.path
         return f"{self.scheme}://{self._place}{path}{'?…' if self._rest else ''}"
+
+    def _hidden_path(self) -> str:
+        """Return the end of the path that may be a key."""
+        if self.scheme.startswith("rtmp") and self.path.count("/") > 1:
+            return self.path.rpartition("/")[2]
+        if "=" in self.path or "@" in self.path:  # some cameras take user and password there
+            return self.path.removeprefix("/")
+        return ""
 
     def with_credentials(self, environment: Mapping[str, str] = os.environ) -> str:
         """Return the whole address, with user and password from the environment where it names none. Secret."""
@@ -64,11 +69,12 @@ class Address:
     def redact(self, text: str, environment: Mapping[str, str] = os.environ) -> str:
         """Return a text of others, on one line, without what is secret in this address."""
         password = self._login.partition(":")[2]
-        secrets = {self._url: self.shown, self.with_credentials(environment): self.shown}
-        for word in (self._login, password, unquote(password), environment.get(PASSWORD_VARIABLE, ""), self._rest):
-            secrets.setdefault(word, "…")
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            text = text.replace(secret, secrets[secret])
+        values = [value for value in re.findall(r"=([^&=]+)", self._rest) if len(value) > 2]  # "no" is a word, too
+        words = (self._login, password, self._hidden_path(), self._rest, *values)
+        secrets = dict.fromkeys((*words, *map(unquote, words), environment.get(PASSWORD_VARIABLE, "")), "…")
+        secrets |= {self._url: self.shown, self.with_credentials(environment): self.shown}
+        pattern = "|".join(re.escape(secret) for secret in sorted(filter(None, secrets), key=len, reverse=True))
+        text = re.sub(pattern, lambda match: secrets[match[0]], text)
         return " ".join(text.split())
 
 

@@ -53,7 +53,7 @@ class WebcamSource(LiveSource):
         *,
         width: int = 1280,
         height: int = 720,
-        rate: Fraction | int = 30,
+        rate: Fraction | float = 30,
         stall_s: float = _STALL_S,
         on_state: Callable[[SourceState], None] | None = None,
         max_retries: int | None = None,
@@ -65,7 +65,7 @@ class WebcamSource(LiveSource):
         """
         super().__init__(f"camera {device}", on_state=on_state, max_retries=max_retries)
         self._device = device
-        self._wish = (width, height, Fraction(rate))
+        self._wish = (width, height, Fraction(rate).limit_denominator(1001))
         self._stall_s = stall_s
         self._known: Camera | None = None
 
