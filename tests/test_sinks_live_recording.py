@@ -93,6 +93,9 @@ def test_uneven_times_are_kept(tmp_path: Path, ending: str) -> None:
             time.sleep(0.1)  # the queue holds two
     found = read(sink.path)
     assert [number(image) for _, image in found] == list(range(len(gaps)))
+    with av.open(str(sink.path)) as file:
+        keys = [packet.is_keyframe for packet in file.demux(video=0) if packet.size]
+    assert keys == [True, *[False] * 7, True, False]  # the first picture after two seconds
     assert [round(at - found[0][0], 3) for at, _ in found] == pytest.approx([float(t) for t in times], abs=0.0011)
 
 
@@ -112,6 +115,30 @@ def test_a_recording_without_pictures_leaves_no_file(tmp_path: Path) -> None:
     with RecordingSink(RecordingSettings(tmp_path / "live.mkv")):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_newest_pictures_win_where_the_encoder_is_too_slow(tmp_path: Path) -> None:
+    with RecordingSink(RecordingSettings(tmp_path / "live.mkv")) as sink:
+        sink.write(safe(picture(0), 0, Fraction(0)))
+        assert sink.wait_until_open(20) and sink.pid is not None
+        os.kill(sink.pid, signal.SIGSTOP)
+        for index in range(1, 60):
+            sink.write(safe(picture(index), index, Fraction(index, 30)))
+        assert sink.dropped >= 50
+        os.kill(sink.pid, signal.SIGCONT)
+    numbers = [number(image) for _, image in read(sink.path)]
+    assert numbers[0] == 0 and numbers[-2:] == [58, 59] and len(numbers) == 60 - sink.dropped
+
+
+def test_ctrl_c_is_for_the_program_and_not_for_its_child(tmp_path: Path) -> None:
+    with RecordingSink(RecordingSettings(tmp_path / "live.mkv")) as sink:
+        sink.write(safe(picture(0), 0))
+        assert sink.wait_until_open(20) and sink.pid is not None
+        assert os.getpgid(sink.pid) != os.getpgid(0)
+        os.kill(sink.pid, signal.SIGINT)
+        time.sleep(0.1)
+        sink.write(safe(picture(1), 1))
+    assert len(read(sink.path)) == 2
 
 
 def test_an_error_of_the_engine_keeps_what_was_recorded(tmp_path: Path) -> None:
