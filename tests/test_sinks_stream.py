@@ -130,6 +130,7 @@ def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer)
     player = Player(sink, make=noise)
     player.start()
     opened(sink, player)
+    pid = sink.pid
     time.sleep(0.5)
     server.freeze()
     frozen = time.monotonic()
@@ -139,6 +140,7 @@ def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer)
     server.thaw()
     assert "nothing has moved for 3 s" in message and KEY not in message
     assert took < 10
+    assert pid is not None and not psutil.pid_exists(pid)
     assert longest_pause < 1.0  # an interpreter lock held by FFmpeg would stop the counter for seconds
     assert player.longest < 1.5 and player.exit_took < 1.5
 
@@ -258,7 +260,7 @@ def test_rtsp_push(tmp_path: Path) -> None:
 
 
 def test_hls_folder_plays(tmp_path: Path) -> None:
-    folder = tmp_path / "50% live"
+    folder = tmp_path / "50%d live"
     (folder).mkdir()
     (folder / "deepprivacy-7.ts").write_bytes(b"of an earlier stream")
     (folder / "index.html").write_text("mine")
