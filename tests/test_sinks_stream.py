@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +82,7 @@ def test_pictures_arrive_in_content_order_and_rate(shared_server: RtmpServer) ->
     opened(sink, player)
     found = read(f"{shared_server.url}/{KEY}", 60)
     assert KEY not in command_lines()
+    assert sink.pid is not None and KEY not in psutil.Process(sink.pid).environ().values()
     player.finish()
     assert player.error is None
     assert max(colour_error(image) for _, image in found) < 6
@@ -128,6 +130,7 @@ def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer)
     player = Player(sink, make=noise)
     player.start()
     opened(sink, player)
+    pid = sink.pid
     time.sleep(0.5)
     server.freeze()
     frozen = time.monotonic()
@@ -137,6 +140,7 @@ def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer)
     server.thaw()
     assert "nothing has moved for 3 s" in message and KEY not in message
     assert took < 10
+    assert pid is not None and not psutil.pid_exists(pid)
     assert longest_pause < 1.0  # an interpreter lock held by FFmpeg would stop the counter for seconds
     assert player.longest < 1.5 and player.exit_took < 1.5
 
@@ -256,9 +260,9 @@ def test_rtsp_push(tmp_path: Path) -> None:
 
 
 def test_hls_folder_plays(tmp_path: Path) -> None:
-    folder = tmp_path / "50% live"
+    folder = tmp_path / "50%d live"
     (folder).mkdir()
-    (folder / "segment-7.ts").write_bytes(b"of an earlier stream")
+    (folder / "deepprivacy-7.ts").write_bytes(b"of an earlier stream")
     (folder / "index.html").write_text("mine")
     sink = HlsSink(HlsSettings(folder))
     player = Player(sink)
@@ -268,12 +272,48 @@ def test_hls_folder_plays(tmp_path: Path) -> None:
     player.finish()
     assert player.error is None
     names = {path.name for path in folder.iterdir()}
-    assert {"index.html", "stream.m3u8"} < names and "segment-7.ts" not in names
+    assert {"index.html", "stream.m3u8"} < names and "deepprivacy-7.ts" not in names
     assert len([name for name in names if name.endswith(".ts")]) >= 2
     found = read(str(folder / "stream.m3u8"), 1000)
     numbers = [number(image) for _, image in found]
     assert numbers == sorted(set(numbers)) and numbers[-1] == player.written - 1
     assert max(colour_error(image) for _, image in found) < 6
+
+
+def test_hls_leaves_files_of_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "stream.m3u8").write_text("#EXTM3U\nmine.ts\n")
+    with pytest.raises(SinkError, match="belongs to another program"):
+        HlsSink(HlsSettings(tmp_path)).__enter__()
+
+
+def test_child_without_a_parent_ends_even_if_the_server_hangs(server: RtmpServer) -> None:
+    server.freeze()
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.path[:0] = sys.argv[2:]; from live_pictures import Player; "
+            "from deepprivacy_rt.sinks.live_encoding import LivePicture; "
+            "from deepprivacy_rt.sinks.stream import StreamSettings, StreamSink; "
+            "settings = StreamSettings(sys.argv[1], picture=LivePicture(patience=2.0)); "
+            "p = Player(StreamSink(settings)); p.start(); p.join()",
+            f"{server.url}/x",
+            *filter(None, sys.path),
+        ]
+    )
+    children: list[psutil.Process] = []
+    try:
+        until = time.monotonic() + 20
+        while not (children and children[0].net_connections()) and time.monotonic() < until:
+            time.sleep(0.02)
+            children = psutil.Process(program.pid).children()
+    finally:
+        program.kill()
+        program.wait()
+    assert len(children) == 1
+    gone, _ = psutil.wait_procs(children, timeout=8)
+    server.thaw()
+    assert gone == children
 
 
 def test_only_safe_frames_are_taken(shared_server: RtmpServer) -> None:

@@ -29,7 +29,7 @@ _OPTIONS = {
     "mpegts": {},
 }
 _PLAYLIST = "stream.m3u8"
-_SEGMENT = re.compile(r"segment-\d+\.ts(\.tmp)?")
+_SEGMENT = re.compile(r"deepprivacy-\d+\.ts(\.tmp)?")
 _SEGMENTS = 6
 
 
@@ -68,7 +68,7 @@ class StreamSettings:
 class HlsSettings:
     """A folder for a web server: ``stream.m3u8`` and its latest segments of two seconds.
 
-    :ivar folder: is made where missing; other files in it are left alone.
+    :ivar folder: is made where missing; files of others in it are left alone.
     """
 
     folder: Path
@@ -104,7 +104,7 @@ class StreamSink(ChildSink):
         why = self._redact(why)
         phase = "the connection was lost" if self.encoder else "cannot be opened"
         cure = "check address and network, and that the server runs"
-        if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden", "40")):
+        if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden")):
             cure = "check address, network, and stream key or password"
         return f"{phase}: {why}; {cure}"
 
@@ -126,6 +126,7 @@ class HlsSink(ChildSink):
         folder = self._settings.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._refuse_foreign(folder / _PLAYLIST)
             for old in folder.iterdir():
                 if _SEGMENT.fullmatch(old.name):
                     old.unlink(missing_ok=True)
@@ -137,12 +138,17 @@ class HlsSink(ChildSink):
             "hls_flags": "delete_segments+temp_file",
             # Numbers that rise from one start to the next: players would take a playlist that starts anew for old.
             "start_number": str(int(time.time())),
-            "hls_segment_filename": "segment-%d.ts",
+            "hls_segment_filename": "deepprivacy-%d.ts",
         }
         settings = job(_PLAYLIST, "hls", options, self._settings.picture, audio=self._settings.silent_audio)
         # The child works inside of the folder: FFmpeg would read a % in its name as a pattern.
         self._start(settings | {"folder": str(folder.absolute())})
         return self
+
+    def _refuse_foreign(self, playlist: Path) -> None:
+        """Overwrite a playlist of this sink's own only."""
+        if playlist.exists() and not re.search(rb"^deepprivacy-\d+\.ts$", playlist.read_bytes(), re.MULTILINE):
+            raise SinkError(f"{self._shown}: {_PLAYLIST} in it belongs to another program; choose another folder")
 
     def _explained(self, why: str) -> str:
         return f"cannot be written: {why}; check that the folder can be written and the disk is not full"

@@ -108,7 +108,7 @@ def main() -> None:
     """Read settings and pictures from standard input until it ends."""
     cv2.setNumThreads(1)
     side = wire.ChildSide()
-    limit = 2 * float(side.settings["patience"]) + 5
+    limit = 2 * float(side.settings["patience"]) + 1
     try:
         output = None
         for image, microseconds in side.pictures():
