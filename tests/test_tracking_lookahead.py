@@ -170,3 +170,11 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     before = len(pickle.dumps(tracker))
     run(100, 500)
     assert len(pickle.dumps(tracker)) < 1.5 * before
+
+
+def test_what_many_looks_do_not_take_for_a_face_is_not_covered_at_all() -> None:
+    """The looks of the second ahead count: leaves out of focus do not flash up as a blob."""
+    weak = {index: [make_detection(300, 300, 100, 0.35)] for index in range(20, 60)}
+    assert not any(follow({**weak, 20: [make_detection(300, 300, 100, 0.55)]}, 90))
+    sure = follow({**weak, 20: [make_detection(300, 300, 100, 0.55)], 45: [make_detection(300, 300, 100, 0.7)]}, 90)
+    assert all(sure[20:60])

@@ -219,3 +219,19 @@ def test_make_keypoints_are_possible_for_the_tracker() -> None:
     box = Box(0, 0, 100, 100)
     (track,) = OnlineTracker().update(0, [Detection(box, make_keypoints(box), 0.9)])
     assert np.allclose(track.keypoints, make_keypoints(box))
+
+
+def test_what_many_looks_do_not_take_for_a_face_is_let_go_until_one_is_sure() -> None:
+    tracker = OnlineTracker()
+    covered = [
+        len(tracker.update(index, [make_detection(300, 300, 100, score)]))
+        for index, score in enumerate([0.55] + [0.35] * 12 + [0.7] + [0.2] * 5)
+    ]
+    assert covered == [1] * 7 + [0] * 6 + [1] * 6
+
+
+def test_a_face_that_stays_doubtful_stays_covered() -> None:
+    tracker = OnlineTracker()
+    for index in range(60):
+        (track,) = tracker.update(index, [make_detection(300, 300, 100, 0.4 if index % 2 else 0.55)])
+        assert track.uncertain

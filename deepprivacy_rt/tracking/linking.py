@@ -28,6 +28,10 @@ _SURE_SCORE = 0.65
 """A track seen once with this score is surely a face. Plants, prints and hands that were taken for faces stayed below
 it for minutes; see docs/adr/0004."""
 
+_MANY_LOOKS = 8
+_DISBELIEVED_SCORE = 0.45
+"""A track that was never sure, and after so many looks has a lower mean score than this, is taken for no face."""
+
 
 @dataclass(slots=True, eq=False)
 class Link:
@@ -49,10 +53,19 @@ class Link:
     velocity: Velocity = field(default_factory=lambda: np.zeros(2))
     hits: int = 1
     shadowed: int = 0
+    score_sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.score_sum = self.score
 
     @property
     def uncertain(self) -> bool:
         return self.best_score < _SURE_SCORE
+
+    @property
+    def disbelieved(self) -> bool:
+        """Whether the detector takes it for no face, on the average of many looks. One sure look changes that."""
+        return self.uncertain and self.hits >= _MANY_LOOKS and self.score_sum < _DISBELIEVED_SCORE * self.hits
 
     def see(self, frame_index: int, state: State, score: float) -> None:
         """Take a new detection."""
@@ -62,6 +75,7 @@ class Link:
         self.velocity = velocity if self.hits == 1 else self.velocity + 0.6 * (velocity - self.velocity)
         self.last, self.state, self.score = frame_index, state, score
         self.best_score = max(self.best_score, score)
+        self.score_sum += score
         self.hits += 1
         self.shadowed = 0
 

@@ -140,7 +140,8 @@ class LookaheadTracker:
         frame = self._pending.popleft()
         while self._weak and self._weak[0][0] <= frame:
             self._weak.popleft()
-        places = [place for life in self._lives.values() if (place := self._place(life, frame)) is not None]
+        lives = [life for life in self._lives.values() if not life.link.disbelieved]
+        places = [place for life in lives if (place := self._place(life, frame)) is not None]
         tracks = [_track(place) for place in _without_echoes(places)]
         self._forget(frame)
         return frame, tracks

@@ -45,7 +45,7 @@ class OnlineTracker:
             link.track_id: self._smooth(link) if link.last == frame_index else self._smoothed[link.track_id]
             for link in active
         }
-        return [self._track(link, frame_index) for link in active]
+        return [self._track(link, frame_index) for link in active if not link.disbelieved]
 
     def _smooth(self, link: Link) -> _Smoothed:
         before = self._smoothed.get(link.track_id)
