@@ -78,12 +78,15 @@ class Anonymizer:
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 
-def build_anonymizer(config: FaceConfig, weights: Weights) -> Anonymizer:
-    """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem."""
+def build_anonymizer(config: FaceConfig, weights: Weights, *, generator_file: Path | None = None) -> Anonymizer:
+    """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem.
+
+    :param generator_file: weights of a generator to try in place of the shipped one; no checksum is known of it.
+    """
     device, notes = choose_device(config.device, needed=config.filter == "gan")
     return Anonymizer(
         new_detector=_detectors(config, weights),
-        generator=_generator(config, weights, device),
+        generator=_generator(config, weights, device, generator_file),
         region=Region(config.region),
         device=device,
         notes=notes,
@@ -175,7 +178,7 @@ def _detectors(config: FaceConfig, weights: Weights) -> Callable[[], Detector]:
     return lambda: full if config.effort == "thorough" else PacedDetector(quick, full)
 
 
-def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
+def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | None) -> Generator:
     seed = secrets.randbits(128) if config.seed is None else config.seed
     if config.filter == "solid":
         return SolidGenerator()
@@ -186,11 +189,11 @@ def _generator(config: FaceConfig, weights: Weights, device: str) -> Generator:
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
     quantized = None
-    if device == "cpu" and config.precision == "auto":
+    if device == "cpu" and config.precision == "auto" and file is None:
         weights.path("face128-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
         quantized = weights.path("face128-int8")
     return GanGenerator(
-        weights.path("face128"),
+        weights.path("face128") if file is None else file,
         device=device,
         salt=salt,
         cache_dir=cache,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import sys
 import types
 import typing
@@ -90,6 +91,57 @@ class OutputConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """Where a live picture comes from, and where it goes.
+
+    :ivar source: a camera (``0``, ``/dev/video0``, ``name:PART``), an address (``rtsp://…``), or a file.
+    :ivar sinks: ``virtualcam``, ``twitch``, ``rtmp://…``, ``rtsp://…``, ``hls:FOLDER``, a file (.mkv, .mp4),
+        ``window``, ``null``.
+    :ivar size: asked of a camera, such as ``1280x720``.
+    :ivar rate: frames per second, asked of a camera; trackers count time in it.
+    :ivar lookahead: frames of delay in which a face is covered before it is first detected.
+    :ivar loop: a file begins again when it ends.
+    :ivar max_retries: tries in a row to get a lost source back; None: for ever.
+    :ivar control: port of the HTTP control on this machine; 0: any free one; None: no control.
+    """
+
+    source: str = "0"
+    sinks: tuple[str, ...] = ()
+    size: str = "1280x720"
+    rate: float = 30.0
+    lookahead: int = 0
+    loop: bool = False
+    max_retries: int | None = None
+    control: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}", self.size):
+            raise ConfigError(f"size must be WIDTHxHEIGHT such as 1280x720, not {self.size!r}")
+        if not 1.0 <= self.rate <= 240.0:
+            raise ConfigError(f"rate must lie in 1 to 240, not {self.rate}")
+        if not 0 <= self.lookahead <= 60:
+            raise ConfigError(f"lookahead must lie in 0 to 60 frames, not {self.lookahead}")
+        if self.max_retries is not None and self.max_retries < 0:
+            raise ConfigError(f"max_retries must not be negative, not {self.max_retries}")
+        if self.control is not None and not 0 <= self.control <= 65535:
+            raise ConfigError(f"control must be a port, 0 to 65535, not {self.control}")
+
+    @property
+    def width_height(self) -> tuple[int, int]:
+        """Size in pixels."""
+        width, _, height = self.size.partition("x")
+        return int(width), int(height)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that ``deepprivacy-rt run`` can be told by a file."""
+
+    faces: FaceConfig = dataclasses.field(default_factory=FaceConfig)
+    live: LiveConfig = dataclasses.field(default_factory=LiveConfig)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """Everything that ``deepprivacy-rt anonymize`` can be told by a file."""
 
@@ -152,6 +204,10 @@ def _convert(hint: Any, value: object, name: str) -> object:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name!r} must be a table, [{name}], not {value!r}")
         return from_table(hint, value, name)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{name!r} must be a list of strings, not {value!r}")
+        return tuple(value)
     if typing.get_origin(hint) is Literal:
         return _choice(typing.get_args(hint), value, name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

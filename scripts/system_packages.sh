@@ -21,6 +21,13 @@ need_library libxcb.so.1 libxcb1
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
 if [ "$purpose" = test ]; then
     command -v ffmpeg >/dev/null || missing+=(ffmpeg) # makes the odd files and checks outputs independently
+    # A real RTSP camera, run by the system's own Python.
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
+        || missing+=(python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0)
+    for plugin in base:videoconvert good:rtp ugly:x264; do
+        compgen -G "/usr/lib/*/gstreamer-1.0/libgst${plugin#*:}*.so" >/dev/null \
+            || missing+=("gstreamer1.0-plugins-${plugin%%:*}")
+    done
     # Servers and a display for the live outputs.
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
     [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing+=(libnginx-mod-rtmp)

@@ -40,6 +40,22 @@ def identify(
     :param groups: clip or track of each probe, for the interval.
     :param others: embeddings of people who are not in the files, one each.
     """
+    found = guess(probes, others, same_person)
+    return None if found is None else Identification(share(found.hits, [repr(group) for group in groups]), found.people)
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """:ivar hits: for each probe, whether the right person was the first guess. :ivar people: in the gallery."""
+
+    hits: list[bool]
+    people: int
+
+
+def guess(
+    probes: Sequence[tuple[FileAudit, FaceRecord]], others: Sequence[Embedding], same_person: float
+) -> Guesses | None:
+    """Look each anonymized face up; see :func:`identify`."""
     tracks: dict[tuple[int, int], list[Embedding]] = {}
     for audit, record in probes:
         assert record.embeddings is not None
@@ -59,7 +75,7 @@ def identify(
         assert record.embeddings is not None
         guess = int(np.argmax(matrix @ record.embeddings[1]))
         hits.append(persons[guess] == persons[place[id(audit), record.track]])
-    return Identification(share(hits, [repr(group) for group in groups]), people)
+    return Guesses(hits, people)
 
 
 def _mean(members: Sequence[Embedding]) -> Embedding:

@@ -21,6 +21,7 @@ class FaceRecord:
     :ivar exposed_share: share of it that is still the original's, see :mod:`deepprivacy_rt.audit.exposure`.
     :ivar overlap: IoU with the best matching face found in the anonymized frame, 0 where there is none.
     :ivar embeddings: of the original and of the anonymized face; None without a recogniser.
+    :ivar copy: the face found in the anonymized frame, where it is kept.
     """
 
     frame: int
@@ -30,6 +31,7 @@ class FaceRecord:
     exposed_share: float
     overlap: float
     embeddings: tuple[Embedding, Embedding] | None
+    copy: Face | None = None
 
     @property
     def exposed(self) -> bool:

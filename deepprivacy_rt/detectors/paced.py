@@ -17,9 +17,9 @@ a full one at every fourth; at 10 and below, a full look at every frame."""
 class PacedDetector:
     """Looks by time, not by frame: a full look at the first frame, then quick ones, and full ones less often.
 
-    Implements :class:`deepprivacy_rt.stages.Detector` for one stream, and is for trackers that look ahead: it returns
-    nothing for the frames between two looks, and they know where the faces are there from before and after. Periods
-    are in stream time, whatever the frame rate, so slow and variable ones are safe.
+    Implements :class:`deepprivacy_rt.stages.Detector` for one stream. It returns nothing for the frames between two
+    looks: a tracker that looks ahead knows where the faces are there from before and after, one that does not lets
+    them move on. Periods are in stream time, whatever the frame rate, so slow and variable ones are safe.
 
     :param quick: the cheaper of both; it may be the same.
     """
@@ -27,17 +27,22 @@ class PacedDetector:
     def __init__(self, quick: Detector, full: Detector) -> None:
         self._quick = quick
         self._full = full
+        self._quick_period, self._full_period = QUICK_PERIOD, FULL_PERIOD
         self._last_look: Fraction | None = None
         self._last_full_look: Fraction | None = None
+
+    def set_pace(self, quick: Fraction, full: Fraction) -> None:
+        """Change the periods, in seconds, from the next frame on. From any thread."""
+        self._quick_period, self._full_period = quick, full
 
     def detect(self, frame: Frame) -> Sequence[Detection]:
         """Return the faces of a frame that it is time to look at, best first; nothing for another.
 
         Raises what the detectors raise; the next frame is looked at then.
         """
-        if not _is_due(self._last_look, frame.pts, QUICK_PERIOD):
+        if not _is_due(self._last_look, frame.pts, self._quick_period):
             return []
-        is_full = _is_due(self._last_full_look, frame.pts, FULL_PERIOD)
+        is_full = _is_due(self._last_full_look, frame.pts, self._full_period)
         found = (self._full if is_full else self._quick).detect(frame)
         self._last_look = frame.pts
         if is_full:

@@ -21,7 +21,7 @@ def withhold(frame: Frame) -> SafeFrame:
     return SafeFrame(image=image, cover=np.ones(image.shape[:2], dtype=np.bool_), index=frame.index, pts=frame.pts)
 
 
-def describe(stage: str, error: Exception) -> str:
+def describe(stage: str, error: BaseException) -> str:
     """Return one line about a failure."""
     lines = str(error).splitlines()
     return f"{stage}: {type(error).__name__}: {lines[0]}" if lines else f"{stage}: {type(error).__name__}"

@@ -47,8 +47,8 @@ def process_stream(
     tally = _Tally()
     with Conveyor(stop or threading.Event(), _QUEUE_DEPTH) as conveyor:
         frames = conveyor.run("decode", _timed(source, times))
-        tracked = conveyor.run("detect", _track(frames, detector, FrameWindow(tracker, most_bytes), times))
-        for safe, report in conveyor.run("replace", _replace(tracked, replacer)):
+        tracked = conveyor.run("detect", track_faces(frames, detector, FrameWindow(tracker, most_bytes), times))
+        for safe, report in conveyor.run("replace", replace_faces(tracked, replacer)):
             with times.measure("encode"):
                 sink.write(safe)
             tally.add(report)
@@ -92,7 +92,9 @@ def _timed(source: Iterable[Frame], times: StageTimes) -> Iterator[Frame]:
         yield frame
 
 
-def _track(frames: Iterator[Frame], detector: Detector, window: FrameWindow, times: StageTimes) -> Iterator[Tracked]:
+def track_faces(
+    frames: Iterator[Frame], detector: Detector, window: FrameWindow, times: StageTimes
+) -> Iterator[Tracked]:
     for frame in frames:
         detections: Sequence[Detection] = []
         problems = []
@@ -107,7 +109,7 @@ def _track(frames: Iterator[Frame], detector: Detector, window: FrameWindow, tim
     yield from window.flush()
 
 
-def _replace(tracked: Iterator[Tracked], replacer: FaceReplacer) -> Iterator[tuple[SafeFrame, FrameReport]]:
+def replace_faces(tracked: Iterator[Tracked], replacer: FaceReplacer) -> Iterator[tuple[SafeFrame, FrameReport]]:
     for entry in tracked:
         if entry.problems:
             yield replacer.withheld(entry.frame, entry.tracks, entry.problems)

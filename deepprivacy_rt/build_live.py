@@ -1,0 +1,100 @@
+"""From configuration to a live run: the place that names live sources and sinks."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.build import Anonymizer, build_anonymizer
+from deepprivacy_rt.config import FaceConfig, LiveConfig
+from deepprivacy_rt.cropping import AlignedCropper
+from deepprivacy_rt.detectors.paced import PacedDetector
+from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.pipeline import DelayedTracker, FaceReplacer
+from deepprivacy_rt.realtime.engine import LiveSource, LiveStages
+from deepprivacy_rt.realtime.gate import Gate
+from deepprivacy_rt.realtime.immediate import Immediate
+from deepprivacy_rt.realtime.presenter import Presenter, PresenterSettings
+from deepprivacy_rt.sinks.live_encoding import LivePicture
+from deepprivacy_rt.sinks.live_spec import create_live_sink, parse_live_sink, with_size
+from deepprivacy_rt.sources.live import SourceState
+from deepprivacy_rt.sources.live_spec import LiveSpec, parse_live_source
+from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker, TrackerSettings
+from deepprivacy_rt.weights import Weights
+
+
+def build_stages(faces: FaceConfig, live: LiveConfig, weights: Weights) -> LiveStages:
+    """Load what the configuration asks for; takes seconds. Raises as :func:`deepprivacy_rt.build.build_anonymizer`."""
+    return stages_of(build_anonymizer(faces, weights), live)
+
+
+def stages_of(anonymizer: Anonymizer, live: LiveConfig) -> LiveStages:
+    """Return the stages of a live stream."""
+    generator = anonymizer.generator
+    cropper = AlignedCropper(generator.patch_size, anonymizer.region)
+    filler = SolidGenerator(generator.patch_size)
+    detector = anonymizer.new_detector()
+    return LiveStages(
+        detector=detector,
+        paced=detector if isinstance(detector, PacedDetector) else None,
+        new_tracker=lambda: _tracker(live),
+        replacer=FaceReplacer(cropper, generator, PatchBlender(), filler=filler),
+    )
+
+
+def _tracker(live: LiveConfig) -> DelayedTracker:
+    settings = TrackerSettings(frame_rate=live.rate)
+    return LookaheadTracker(settings, live.lookahead) if live.lookahead else Immediate(OnlineTracker(settings))
+
+
+def check_source(live: LiveConfig) -> LiveSpec:
+    """Tell what the source is, without opening it. Raises UsageError."""
+    return parse_live_source(live.source)
+
+
+def make_live_source(spec: LiveSpec, live: LiveConfig, on_state: Callable[[SourceState], None]) -> LiveSource:
+    """Return the source; entering it connects. Raises UsageError."""
+    if spec.kind == "webcam":
+        from deepprivacy_rt.sources.webcam import WebcamSource
+
+        width, height = live.width_height
+        rate = Fraction(live.rate).limit_denominator(1001)
+        device = spec.target if isinstance(spec.target, int) else str(spec.target)
+        return WebcamSource(
+            device, width=width, height=height, rate=rate, on_state=on_state, max_retries=live.max_retries
+        )
+    if spec.kind == "network":
+        from deepprivacy_rt.sources.network import NetworkSource
+
+        return NetworkSource(str(spec.target), on_state=on_state, max_retries=live.max_retries)
+    from deepprivacy_rt.sources.realtime import RealtimeFileSource
+
+    return RealtimeFileSource(Path(str(spec.target)), loop=live.loop, on_state=on_state)
+
+
+def make_presenters(live: LiveConfig, gate: Gate, on_key: Callable[[str], None]) -> list[Presenter]:
+    """Return a presenter for every sink of the configuration. Raises UsageError for a sink that cannot be."""
+    settings = PresenterSettings(size=live.width_height)
+    picture = LivePicture(rate=Fraction(live.rate).limit_denominator(1001))
+    presenters = []
+    for text in live.sinks:
+        # The slate comes first, so its size is what the picture is fitted into.
+        sink = with_size(parse_live_sink(text, picture), live.width_height)
+        make = functools.partial(create_live_sink, sink, on_key)
+        presenters.append(Presenter(_name(text), make, gate, settings))
+    return presenters
+
+
+def _name(sink: str) -> str:
+    """Return a name without user, password and key."""
+    return f"{sink.partition('://')[0]}://{urlsplit(sink).hostname}" if "://" in sink else sink
+
+
+def with_new_identities(faces: FaceConfig) -> FaceConfig:
+    """Return a configuration that draws other faces; a seeded one the next of its row."""
+    return faces if faces.seed is None else dataclasses.replace(faces, seed=faces.seed + 1)

@@ -1,0 +1,159 @@
+"""Makes the copies that are measured: by the real pipeline, and by the same pipeline with crude treatments."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from deepprivacy_rt.build import Anonymizer, build_anonymizer, make_sink, make_source
+from deepprivacy_rt.config import FaceConfig, OutputConfig
+from deepprivacy_rt.errors import SinkError
+from deepprivacy_rt.pipeline import FrameReport
+from deepprivacy_rt.stages import Detector, Generator
+from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Image, Replacement, SafeFrame
+from deepprivacy_rt.weights import Weights
+
+GENERATED = "generated"
+"""What is evaluated."""
+FLOORS = ("original", "pixelate", "solid")
+"""What it is compared with: the original encoded again, and the filters that need no network."""
+TREATMENTS = (GENERATED, *FLOORS)
+_OUTPUT = OutputConfig(audio=False, overwrite=True)
+
+
+class RememberedDetector:
+    """Asks a detector once for each frame of a file: all treatments cover the same faces, and detection is paid once.
+
+    Implements :class:`deepprivacy_rt.stages.Detector`.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._seen: dict[int, Sequence[Detection]] = {}
+
+    def detect(self, frame: Frame) -> Sequence[Detection]:
+        """Return what was found in this frame the first time."""
+        if frame.index not in self._seen:
+            self._seen[frame.index] = self._detector.detect(frame)
+        return self._seen[frame.index]
+
+
+class NoFaces:
+    """Finds nothing: the pipeline then encodes the original again. For floors, never for users."""
+
+    def detect(self, frame: Frame) -> Sequence[Detection]:
+        """Return nothing."""
+        return ()
+
+
+class OtherIdentity:
+    """Gives every face another identity, and so another latent (a :class:`deepprivacy_rt.stages.Generator`)."""
+
+    def __init__(self, generator: Generator, offset: int) -> None:
+        self._generator = generator
+        self._offset = offset
+
+    @property
+    def patch_size(self) -> int:
+        """Side of the patches in pixels."""
+        return self._generator.patch_size
+
+    def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+        """Return the faces of the other identities."""
+        moved = [dataclasses.replace(patch, track=self._moved(patch)) for patch in patches]
+        places = {id(other): patch for other, patch in zip(moved, patches, strict=True)}
+        answers = self._generator.generate(moved)
+        return [Replacement(places[id(answer.patch)], answer.image) for answer in answers]
+
+    def _moved(self, patch: FacePatch) -> FaceTrack:
+        return dataclasses.replace(patch.track, identity=patch.track.identity + self._offset)
+
+
+class CopyMaker:
+    """Anonymizes files with every treatment.
+
+    :param config: how the generated copy is made; the floors take region and detector from it.
+    :param generator_file: weights to evaluate; None: the shipped ones.
+
+    Raises DeviceError, WeightsError, EnvironmentProblem.
+    """
+
+    def __init__(self, config: FaceConfig, weights: Weights, generator_file: Path | None = None) -> None:
+        self._anonymizers = {GENERATED: build_anonymizer(config, weights, generator_file=generator_file)}
+        for name in ("pixelate", "solid"):
+            floor = dataclasses.replace(config, filter=name)
+            self._anonymizers[name] = build_anonymizer(floor, weights)
+        self._anonymizers["original"] = self._anonymizers["solid"]
+
+    def make(self, source: Path, targets: Mapping[str, Path], identity: int) -> None:
+        """Write one copy for each treatment. Raises SourceError, SinkError, UsageError.
+
+        :param targets: by treatment.
+        :param identity: of the first face. Every file begins to count at 0 in the pipeline, and so would show the
+            same latent: give another one to each, or all numbers are those of one face.
+        """
+        remembered = RememberedDetector(self._anonymizers[GENERATED].new_detector())
+        for name, target in targets.items():
+            detector = NoFaces() if name == "original" else remembered
+            opened = make_source(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with opened, make_sink(target, opened.info, _OUTPUT) as sink:
+                rate = float(getattr(opened.info, "average_rate", 1))
+                anonymizer = self._anonymizer(name, detector, identity)
+                summary = anonymizer.run(opened, sink, rate, on_frame=_ignore, stop=threading.Event())
+                if not summary.frames:
+                    raise SinkError(f"{source}: no frame could be read")
+
+    def variants(self, name: str, image: Image, identities: Sequence[int]) -> list[Image]:
+        """Return one picture anonymized with several identities in turn."""
+        detector = RememberedDetector(self._anonymizers[GENERATED].new_detector())
+        pictures = []
+        for identity in identities:
+            anonymizer, sink = self._anonymizer(name, detector, identity), _Pictures()
+            anonymizer.run(_OnePicture(image), sink, 1.0, on_frame=_ignore, stop=threading.Event())
+            pictures += sink.images
+        return pictures
+
+    def _anonymizer(self, name: str, detector: Detector, identity: int) -> Anonymizer:
+        anonymizer = self._anonymizers[name]
+        generator = OtherIdentity(anonymizer.generator, identity)
+        return dataclasses.replace(anonymizer, new_detector=lambda: detector, generator=generator)
+
+
+def _ignore(report: FrameReport) -> None:
+    pass
+
+
+class _OnePicture:
+    """A source of one frame."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def __enter__(self) -> _OnePicture:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(self._image, 0, Fraction(0))
+
+
+class _Pictures:
+    """A sink that keeps the pictures."""
+
+    def __init__(self) -> None:
+        self.images: list[Image] = []
+
+    def __enter__(self) -> _Pictures:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def write(self, frame: SafeFrame) -> None:
+        self.images.append(frame.image)

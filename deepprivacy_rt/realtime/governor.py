@@ -1,0 +1,99 @@
+"""Lowers effort before frames are lost, and raises it again when there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a detector looks, in seconds from one look to the next, at least.
+
+    :ivar quick: cheap looks. :ivar full: thorough ones; each is in place of a cheap one.
+    """
+
+    name: str
+    quick: Fraction
+    full: Fraction
+
+
+PACES = (
+    Pace("every frame", Fraction(0), Fraction(9, 100)),
+    Pace("20 looks per second", Fraction(1, 20), Fraction(9, 100)),
+    Pace("10 looks per second", Fraction(1, 10), Fraction(3, 10)),
+    Pace("6 quick looks per second", Fraction(1, 6), Fraction(2)),
+)
+_START = 1
+_TOO_MANY = 0.05
+"""Share of dropped frames above which effort is lowered."""
+_CALM_SECONDS = 10.0
+_BUSY = 0.7
+"""Effort is not raised while a stage works for a larger share of the time than this."""
+
+
+class Paced(Protocol):
+    """A detector whose pace can be changed while it runs."""
+
+    def set_pace(self, quick: Fraction, full: Fraction) -> None:
+        """Look so often from now on."""
+        ...
+
+
+class Governor:
+    """Watches drops and load, a few times per second at most.
+
+    :param report: called with one line for every change.
+    """
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._level = _START
+        self._detector: Paced | None = None
+        self._captured = self._dropped = 0
+        self._calm = 0.0
+
+    @property
+    def effort(self) -> str:
+        """What the detector does at present."""
+        return PACES[self._level].name
+
+    def attach(self, detector: Paced | None) -> None:
+        """Govern this detector from now on; None where its pace is fixed."""
+        self._detector = detector
+        self._apply()
+
+    def update(self, seconds: float, captured: int, dropped: int, busy: float) -> None:
+        """Take the account of some time.
+
+        :param seconds: since the last call. :param captured, dropped: totals so far.
+        :param busy: share of that time that the busiest stage worked, 0 to 1.
+        """
+        frames, lost = captured - self._captured, dropped - self._dropped
+        self._captured, self._dropped = captured, dropped
+        if self._detector is None or frames <= 0:
+            return
+        if lost / frames > _TOO_MANY:
+            self._calm = 0.0
+            self._move(1)
+        elif busy < _BUSY:
+            self._calm += seconds
+            if self._calm >= _CALM_SECONDS:
+                self._calm = 0.0
+                self._move(-1)
+        else:
+            self._calm = 0.0
+
+    def _move(self, step: int) -> None:
+        level = min(max(self._level + step, 0), len(PACES) - 1)
+        if level != self._level:
+            self._level = level
+            self._apply()
+            self._report(f"{'too slow' if step > 0 else 'room to spare'}: faces are looked for at {self.effort}")
+
+    def _apply(self) -> None:
+        if self._detector is not None:
+            pace = PACES[self._level]
+            self._detector.set_pace(pace.quick, pace.full)

@@ -1,0 +1,106 @@
+"""A real RTSP camera on 127.0.0.1 (gst-rtsp-server), for the system's own Python: ``/usr/bin/python3 rtsp_server.py``.
+
+Delivers a live H.264 picture at ``/live`` whose top rows carry the time: 32 blocks, white for 1, most significant
+first, that count milliseconds of CLOCK_MONOTONIC. Prints ``READY PORT`` when it listens. Imports nothing of the
+project: the system's Python has neither numpy nor PyAV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402  # the versions must be named first
+
+BITS, BAND = 32, 16
+TRANSPORTS = {
+    "tcp": GstRtsp.RTSPLowerTrans.TCP,
+    "udp": GstRtsp.RTSPLowerTrans.UDP,
+    "both": GstRtsp.RTSPLowerTrans.TCP | GstRtsp.RTSPLowerTrans.UDP,
+}
+
+
+class Camera(GstRtspServer.RTSPMediaFactory):
+    """Encodes pictures as they are made."""
+
+    def __init__(self, width: int, height: int, rate: int) -> None:
+        super().__init__()
+        self.width, self.height, self.rate = width, height, rate
+
+    def do_create_element(self, _url: object) -> object:
+        keys = max(
+            1, self.rate // 3
+        )  # a connection waits for a whole picture: often sent here, so that tests are short
+        return Gst.parse_launch(
+            "( appsrc name=src is-live=true format=time do-timestamp=true ! videoconvert ! video/x-raw,format=I420 "
+            f"! x264enc tune=zerolatency threads=1 speed-preset=ultrafast bitrate=2000 key-int-max={keys} "
+            "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+        )
+
+    def do_configure(self, media: object) -> None:
+        source = media.get_element().get_child_by_name("src")
+        caps = f"video/x-raw,format=GRAY8,width={self.width},height={self.height},framerate={self.rate}/1"
+        source.set_property("caps", Gst.Caps.from_string(caps))
+        threading.Thread(target=self.feed, args=(source,), daemon=True).start()
+
+    def feed(self, source: object) -> None:
+        scene = bytes(60 + (x ^ y) % 64 for y in range(BAND, self.height) for x in range(self.width))
+        due = time.monotonic()
+        while source.emit("push-buffer", Gst.Buffer.new_wrapped(self.clock() + scene)) == Gst.FlowReturn.OK:
+            due = max(due + 1 / self.rate, time.monotonic() - 1)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def clock(self) -> bytes:
+        now = int(time.monotonic() * 1000)
+        block = self.width // BITS
+        bits = (b"\xff" if now >> (BITS - 1 - bit) & 1 else b"\x00" for bit in range(BITS))
+        row = b"".join(bit * block for bit in bits).ljust(self.width, b"\x40")
+        return row * BAND
+
+
+def authentication(user: str, password: str) -> object:
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    auth = GstRtspServer.RTSPAuth()
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    return auth
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--picture", default="320x240x30", help="WIDTHxHEIGHTxRATE; the width a multiple of 32")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="both")
+    parser.add_argument("--user")
+    parser.add_argument("--password")
+    args = parser.parse_args()
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(str(args.port))
+    camera = Camera(*map(int, args.picture.split("x")))
+    camera.set_protocols(TRANSPORTS[args.transport])
+    camera.set_shared(True)
+    camera.set_latency(0)
+    if args.user:
+        role = Gst.Structure.new_empty("user")
+        role.set_value("media.factory.access", True)
+        role.set_value("media.factory.construct", True)
+        camera.add_role_from_structure(role)
+        server.set_auth(authentication(args.user, args.password))
+    server.get_mount_points().add_factory("/live", camera)
+    if server.attach(None) == 0:
+        sys.exit(f"cannot listen on port {args.port}")
+    print("READY", server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()

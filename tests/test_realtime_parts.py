@@ -1,0 +1,92 @@
+"""The parts of the live engine: slot, gate, slate, governor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+
+from deepprivacy_rt.realtime.gate import ARM_SECONDS, Gate
+from deepprivacy_rt.realtime.governor import PACES, Governor
+from deepprivacy_rt.realtime.latest import LatestSlot
+from deepprivacy_rt.realtime.slate import slate
+
+
+def test_the_newest_item_wins_and_drops_are_told() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    assert [slot.put(1), slot.put(2), slot.take(0), slot.put(3)] == [False, True, 2, False]
+    slot.close()
+    assert [slot.take(0), slot.take(1)] == [3, None]
+
+
+def test_waiting_ends_with_an_item_a_wake_or_a_close() -> None:
+    for end in ("put", "wake", "close"):
+        slot: LatestSlot[int] = LatestSlot()
+        threading.Timer(0.05, slot.put if end == "put" else getattr(slot, end), (7,) if end == "put" else ()).start()
+        begin = time.monotonic()
+        assert slot.take(20) == (7 if end == "put" else None)
+        assert time.monotonic() - begin < 10
+
+
+def test_panic_is_one_step_and_back_are_two() -> None:
+    now, told = [0.0], []
+    gate = Gate(lambda: now[0])
+    gate.listen(lambda: told.append(gate.closed))
+    gate.arm()
+    gate.panic()
+    assert gate.closed and told[-1] is True
+    assert not gate.resume(), "armed before the panic"
+    gate.arm()
+    assert gate.armed and gate.closed
+    now[0] = ARM_SECONDS + 1
+    assert not gate.resume(), "armed too long ago"
+    gate.arm()
+    gate.panic()
+    assert not gate.resume(), "armed before a second panic"
+    gate.arm()
+    assert gate.resume()
+    assert not gate.closed and told[-1] is False
+
+
+def test_a_slate_covers_everything_at_any_size() -> None:
+    for width, height in ((1280, 720), (2, 2), (641, 359), (100, 2000)):
+        picture = slate(width, height, 3, Fraction(1, 2))
+        assert picture.image.shape == (height, width, 3)
+        assert picture.cover.all()
+    assert len(np.unique(slate(640, 480, 0, Fraction(0)).image.reshape(-1, 3), axis=0)) == 2
+
+
+class Detector:
+    pace: tuple[Fraction, Fraction] | None = None
+
+    def set_pace(self, quick: Fraction, full: Fraction) -> None:
+        self.pace = quick, full
+
+
+def test_effort_falls_with_drops_and_rises_when_there_is_room() -> None:
+    said: list[str] = []
+    governor, detector = Governor(said.append), Detector()
+    governor.attach(detector)
+    start = governor.effort
+    governor.update(1, 30, 0, busy=0.9)
+    assert (governor.effort, said) == (start, [])
+    for second in range(2, 6):
+        governor.update(1, 30 * second, 5 * second, busy=1.0)
+    assert governor.effort == PACES[-1].name
+    assert detector.pace == (PACES[-1].quick, PACES[-1].full)
+    assert len(said) == 2 and all(line.startswith("too slow") for line in said)
+    for second in range(6, 60):
+        governor.update(1, 30 * second, 25, busy=0.3)
+    assert governor.effort == PACES[0].name
+    assert said[-1].startswith("room to spare")
+
+
+def test_effort_is_left_alone_without_frames_or_a_pace() -> None:
+    said: list[str] = []
+    governor = Governor(said.append)
+    governor.update(1, 30, 30, busy=1)
+    governor.attach(Detector())
+    governor.update(1, 30, 30, busy=1)
+    assert said == []
