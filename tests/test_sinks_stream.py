@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -227,6 +231,45 @@ def test_frames_of_another_size_are_letterboxed(shared_server: RtmpServer) -> No
     last = found[-1][1]
     assert last.shape == (240, 320, 3)
     assert last[:, :60].max() < 20 and last[:, -60:].max() < 20 and last[30:60, 100:140].max() > 100
+
+
+class TlsServer(threading.Thread):
+    """Says who it is with a certificate that it has made itself, and keeps what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.certificate = folder / "certificate.pem"
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", self.certificate]
+        subprocess.run([*request, *files], check=True, capture_output=True, timeout=30)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.certificate, folder / "key.pem")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.told = b""
+
+    def run(self) -> None:
+        while True:
+            plain, _ = self._listener.accept()
+            with contextlib.suppress(OSError), self._context.wrap_socket(plain, server_side=True) as connection:
+                self.told += connection.recv(1 << 16)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_rtmps_trusts_no_server_that_cannot_prove_its_name(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    server = TlsServer(tmp_path)
+    server.start()
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
+    player = Player(StreamSink(StreamSettings(f"rtmps://localhost:{server.port}/app", append_key=True)))
+    player.start()
+    message = player.wait_for_error(20)
+    assert ("certificate is not valid: self-signed certificate" in message) is not trusted
+    assert bool(server.told) is trusted
 
 
 def test_rtsp_push(tmp_path: Path) -> None:
