@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from live_pictures import colour_error, number, picture, safe
@@ -27,6 +28,8 @@ def show(start: int) -> dict[str, object]:
     """Send numbered pictures until a reader has got enough of them."""
     told: dict[str, object] = {"error": None}
     reader = None
+    pixels = Path(f"/tmp/read{start}.rgb")
+    pixels.write_bytes(b"")
     sent = start * 1000
     with VirtualCameraSink(VirtualCameraSettings()) as sink:
         try:
@@ -34,15 +37,14 @@ def show(start: int) -> dict[str, object]:
                 sink.write(safe(picture(sent, SIZE), sent))
                 sent += 1
                 if reader is None:
-                    file = open(f"/tmp/read{start}.rgb", "wb")  # noqa: SIM115, PTH123
-                    reader = subprocess.Popen([*_READER, *_OUTPUT], stdout=file)
+                    reader = subprocess.Popen([*_READER, *_OUTPUT], stdout=pixels.open("wb"))
                 time.sleep(0.05)
                 if sent % 1000 > 900:
                     reader.kill()
         except SinkError as error:
             told["error"] = str(error)
         told["device"] = sink.device
-    images = np.fromfile(f"/tmp/read{start}.rgb", np.uint8).reshape(-1, SIZE[1], SIZE[0], 3)
+    images = np.fromfile(pixels, np.uint8).reshape(-1, SIZE[1], SIZE[0], 3)
     return told | {
         "numbers": [number(image) for image in images],
         "colour_error": max((colour_error(image) for image in images), default=0.0),
