@@ -50,7 +50,8 @@ def test_every_output_has_a_name(text: str, settings: LiveSinkSettings) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "webcam", "file.avi", "ftp://h/x", "rtmp://", "rtmp:///app/key", "rtsp://u:geheim@h:port/x", "hls:", "twitch:",
-     "virtualcam:", "http://user:geheim@h/x", "rtmp://h/a b", "window:2"],
+     "virtualcam:", "http://user:geheim@h/x", "rtmp://h/a b", "window:2", "rtsp://u:12/geheim@h/x",
+     "rtsp://u:12#geheim@h/x"],
 )  # fmt: skip
 def test_what_is_no_output_is_said_in_one_line_without_secrets(text: str) -> None:
     with pytest.raises(UsageError) as problem:

@@ -49,12 +49,14 @@ class LivePicture:
             raise UsageError(f"the patience must lie between 0.5 and 600 seconds, not {self.patience}")
 
 
-# Every one without B-frames and look-ahead: a picture goes out before the next one comes.
+# Every one without B-frames and look-ahead: a picture goes out before the next one comes. x264 at 2.8 Mbit/s, 1280x720,
+# a talking person, busy machine, CPU per picture: veryfast 29 ms, 41.16 dB; superfast 14 ms, 41.10 dB; ultrafast 8 ms,
+# 40.23 dB.
 _OPTIONS = {
     "h264_nvenc": {"preset": "p4", "tune": "ull", "rc": "cbr", "zerolatency": "1", "delay": "0", "forced-idr": "1"},
     "h264_videotoolbox": {"realtime": "1", "allow_sw": "0"},
     "h264_qsv": {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1"},
-    "libx264": {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1"},
+    "libx264": {"preset": "superfast", "tune": "zerolatency", "forced-idr": "1"},
 }
 _FORMATS = {"h264_qsv": "nv12"}
 

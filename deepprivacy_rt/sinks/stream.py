@@ -60,6 +60,8 @@ class StreamSettings:
         except ValueError as error:
             # The message of urlsplit may quote what was taken for a port: a part of a password.
             raise UsageError(f"{scheme}://…: the address cannot be read; write {scheme}://HOST:PORT/PATH") from error
+        if "@" in parts.path or "@" in parts.fragment:  # else a half of the password would count as a host
+            raise UsageError(f"{scheme}://…: write / as %2F, # as %23 and @ as %40 in user and password")
         if not host or any(c.isspace() or not c.isprintable() for c in self.url):
             raise UsageError(f"{scheme}://…: the address has no host, or blanks; write {scheme}://HOST:PORT/PATH")
 

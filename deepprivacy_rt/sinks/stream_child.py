@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import stat
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import cv2
@@ -48,6 +50,8 @@ class Output:
             os.chdir(settings["folder"])
         if settings["is_file"]:
             target = Path(target).open("r+b", buffering=0)  # noqa: SIM115 - lives as long as the output
+        elif target.startswith("rtmps:"):
+            _check_certificate(target, settings["patience"])
         self._container = av.open(target, "w", format=settings["muxer"], container_options=settings["options"])
         self._video = add_video(self._container, settings["encoder"], size, rate, bitrate)
         self._audio = self._container.add_stream("aac", rate=_AUDIO_RATE) if settings["audio"] else None
@@ -128,6 +132,8 @@ def main() -> None:
         scheme = side.settings["target"].partition(":")[0]
         cure = "use a PyAV built with it, or send to a local RTMP server that passes it on"
         side.tell(wire.IMPOSSIBLE, f"the FFmpeg inside this PyAV speaks no {scheme.upper()}; {cure}")
+    except ssl.SSLCertVerificationError as error:
+        side.tell(wire.FAILED, f"the server's certificate is not valid: {error.verify_message}")
     except (av.FFmpegError, OSError, ValueError) as error:
         side.tell(wire.FAILED, reason(error))
     # Closing a broken connection in the destructors may hang: nothing is left to save.
@@ -138,6 +144,19 @@ def _alarm(seconds: float) -> None:
     """Have the kernel end this process later, unless called again; 0 calls it off. FFmpeg may hold Python's lock."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _check_certificate(target: str, seconds: float) -> None:
+    """Refuse a server that cannot prove its name, before it gets the key. Raises OSError.
+
+    FFmpeg takes any certificate for RTMPS, and PyAV can hand it no option to change that. So a connection is made
+    and closed for this alone. It stops a wrong server and whoever stands in its place, but not an attacker on the
+    line who lets the first connection pass. Certificates of one's own: environment variable SSL_CERT_FILE.
+    """
+    parts = urlsplit(target)
+    host = parts.hostname or ""
+    with socket.create_connection((host, parts.port or 443), seconds) as plain:
+        ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
 
 
 def _bound_send_buffers(size: int) -> None:

@@ -177,7 +177,8 @@ def _cure_when_refused(text: str) -> str:
         return "install OBS 30 or newer, and in it press Start Virtual Camera once, then Stop"
     if sys.platform == "win32":
         return "install OBS or Unity Capture; where OBS is there, stop its own virtual camera"
-    if "not a video output device" in text:
+    # The second: what pyvirtualcam says without a device name, though _check_system has seen one.
+    if "not a video output device" in text or "No v4l2 loopback device found" in text:
         return "load it anew: sudo modprobe -r v4l2loopback && " + _install()
     return "close the program that sends to it (fuser -v /dev/video*), or load it anew: sudo modprobe -r v4l2loopback"
 
