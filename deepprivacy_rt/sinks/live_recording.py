@@ -1,4 +1,4 @@
-"""A live picture into a file that stays readable whatever happens to the program or the machine's power switch.
+"""A live picture into a file that stays readable whatever happens to the program.
 
 Matroska in clusters, or MP4 in fragments, of one second; nothing has to be written at the end. The file has its final
 name at once, and is kept after an error.
