@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -96,7 +97,7 @@ class NetworkSource(LiveSource):
 
     def _open(self) -> av.container.InputContainer:
         _check_host(self._address)
-        problem: BaseException
+        problem: OSError | ValueError
         try:
             return av.open(
                 self._address.with_credentials(),
@@ -124,7 +125,7 @@ class NetworkSource(LiveSource):
             options["rtmp_live"] = "live"
         return options
 
-    def _explained(self, error: BaseException) -> Exception:
+    def _explained(self, error: OSError | ValueError) -> Exception:
         """Return why opening failed, and whether another try may cure it."""
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
             return HopelessError(
@@ -133,6 +134,10 @@ class NetworkSource(LiveSource):
             )
         if isinstance(error, av.error.ProtocolNotFoundError):
             return HopelessError(f"this build of PyAV cannot read {self._address.scheme}; send the stream as RTSP")
+        if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and self._address.scheme.startswith("rtsp"):
+            return HopelessError(
+                f"the camera does not offer RTSP over {self._transport.upper()}; use the other of TCP, UDP"
+            )
         if isinstance(error, av.error.ExitError):
             return ConnectionLost("the server does not answer")
         why = self._address.redact(reason(error))
@@ -190,7 +195,7 @@ def _check_host(address: Address) -> None:
     try:
         socket.getaddrinfo(address.host, address.port)
     except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:  # the network may not be up yet
+        if getattr(error, "errno", None) == socket.EAI_AGAIN:  # the network may not be up yet
             raise ConnectionLost(f"the name of the host cannot be looked up: {error.strerror}") from None
         raise HopelessError("the name of the host is unknown; check its spelling") from None
     except (OSError, UnicodeError):
