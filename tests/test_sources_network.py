@@ -122,7 +122,7 @@ def test_a_frozen_server_counts_as_lost_and_comes_back_fresh(server: RtspServer,
 
 def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServer, watch: Watch) -> None:
     server.start()
-    source = NetworkSource(server.url(), stall_s=2.0, on_state=watch.on_state)  # the read blocks for four
+    source = NetworkSource(server.url(), stall_s=3.0, on_state=watch.on_state)  # the read blocks for three to six
     with source:
         watch.consume(source)
         watch.until_frames(5, 15)
@@ -132,7 +132,7 @@ def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServe
         source.close()
         assert watch.ended.wait(2) and time.monotonic() - start < 2
     assert watch.error is None
-    source._reader.join(6)
+    source._reader.join(8)
     assert not source._reader.is_alive()
 
 
@@ -146,12 +146,12 @@ def test_close_while_a_silent_server_is_asked(watch: Watch) -> None:
             )
             assert watch.kinds == ["connecting"]
         watch = Watch()
-        with NetworkSource(url, open_timeout_s=2.0, on_state=watch.on_state) as source:  # opening blocks for four
+        with NetworkSource(url, open_timeout_s=4.0, on_state=watch.on_state) as source:  # opening blocks as long
             watch.consume(source)
             time.sleep(0.3)
             start = time.monotonic()
         assert watch.ended.wait(2) and time.monotonic() - start < 2
-    source._reader.join(6)
+    source._reader.join(10)
     assert not source._reader.is_alive()
 
 

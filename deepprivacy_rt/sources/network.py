@@ -21,7 +21,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 _OPEN_TIMEOUT_S = 4.0
 _STALL_S = 1.5
-"""PyAV's time limits take up to twice as long as they say: 8 s for each of the two steps of opening, 3 s for a read."""
+"""Opening has two steps that may take as long each, and PyAV's reads end after up to twice their limit (measured)."""
 _FIRST_PICTURE_S = 12.0
 """A camera sends whole pictures rarely, every ten seconds at worst, and nothing can be decoded before the first."""
 _MOST_TOLERANCE_S = 10.0
@@ -98,6 +98,7 @@ class NetworkSource(LiveSource):
     def _open(self) -> av.container.InputContainer:
         _check_host(self._address)
         problem: OSError | ValueError
+        start = time.monotonic()
         try:
             return av.open(
                 self._address.with_credentials(),
@@ -109,6 +110,8 @@ class NetworkSource(LiveSource):
         except (av.FFmpegError, OSError, ValueError) as error:
             problem = error
         # Raised out here: the error of the library carries the address with its password, and would be its context.
+        if time.monotonic() - start >= self._open_timeout_s:  # FFmpeg calls this invalid data
+            raise ConnectionLost("the server does not answer")
         raise self._explained(problem)
 
     def _options(self) -> dict[str, str]:
@@ -138,8 +141,6 @@ class NetworkSource(LiveSource):
             return HopelessError(
                 f"the camera does not offer RTSP over {self._transport.upper()}; use the other of TCP, UDP"
             )
-        if isinstance(error, av.error.ExitError):
-            return ConnectionLost("the server does not answer")
         why = self._address.redact(reason(error))
         if isinstance(error, av.error.InvalidDataError | ValueError) and self._address.scheme.startswith("http"):
             return HopelessError(f"is no live video in a known format ({why})")
