@@ -45,7 +45,10 @@ def test_captures_survives_unplugging_and_tells_who_is_busy(tmp_path: Path) -> N
     assert -0.01 < told["behind"] < 5
     assert told["busy"] == "camera 0: is in use by another program; close it there"
     assert told["wrong"].startswith("camera /dev/video77: there is no such camera; cameras found: /dev/video0 (vivid)")
-    assert told["counts"][1:] == told["counts"][:1] * 2
+    before, once, twice = told[
+        "counts"
+    ]  # threads, descriptors; "before" may count the last of the busy source's threads
+    assert once == twice and once[0] <= before[0] and once[1] <= before[1]
     assert told["ended"]
 
 
