@@ -45,15 +45,21 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         )
 
     def do_configure(self, media: object) -> None:
+        GstRtspServer.RTSPMediaFactory.do_configure(self, media)  # transports, sharing
         source = media.get_element().get_child_by_name("src")
         caps = f"video/x-raw,format=GRAY8,width={self.width},height={self.height},framerate={self.rate}/1"
         source.set_property("caps", Gst.Caps.from_string(caps))
-        threading.Thread(target=self.feed, args=(source,), daemon=True).start()
+        over = threading.Event()
+        media.connect("unprepared", lambda _media: over.set())
+        threading.Thread(target=self.feed, args=(source, over), daemon=True).start()
 
-    def feed(self, source: object) -> None:
+    def feed(self, source: object, over: threading.Event) -> None:
         scene = bytes(60 + (x ^ y) % 64 for y in range(BAND, self.height) for x in range(self.width))
+        while source.get_state(0).state != Gst.State.PLAYING:  # before that there is no clock: all would wait for ever
+            time.sleep(0.005)
         due = time.monotonic()
-        while source.emit("push-buffer", Gst.Buffer.new_wrapped(self.clock() + scene)) == Gst.FlowReturn.OK:
+        while not over.is_set():
+            source.emit("push-buffer", Gst.Buffer.new_wrapped(self.clock() + scene))
             due = max(due + 1 / self.rate, time.monotonic() - 1)
             time.sleep(max(0.0, due - time.monotonic()))
 

@@ -57,6 +57,12 @@ def test_delivers_fresh_frames_in_order(server: RtspServer, watch: Watch, transp
     assert np.median(watch.age_ms) < FRESH_MS
 
 
+def test_a_transport_that_is_not_offered_is_an_error_with_the_cure(server: RtspServer) -> None:
+    server.start("--transport", "udp")
+    with NetworkSource(server.url()) as source, pytest.raises(SourceError, match="does not offer RTSP over TCP; use"):
+        next(iter(source))
+
+
 def test_wrong_password_is_told_and_not_repeated(server: RtspServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server.start("--user", "anna", "--password", PASSWORD)
@@ -116,7 +122,7 @@ def test_a_frozen_server_counts_as_lost_and_comes_back_fresh(server: RtspServer,
 
 def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServer, watch: Watch) -> None:
     server.start()
-    source = NetworkSource(server.url(), stall_s=0.7, on_state=watch.on_state)
+    source = NetworkSource(server.url(), stall_s=3.0, on_state=watch.on_state)  # the read blocks for three to six
     with source:
         watch.consume(source)
         watch.until_frames(5, 15)
@@ -125,20 +131,28 @@ def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServe
         start = time.monotonic()
         source.close()
         assert watch.ended.wait(2) and time.monotonic() - start < 2
-    source._reader.join(5)
-    assert not source._reader.is_alive()
     assert watch.error is None
+    source._reader.join(8)
+    assert not source._reader.is_alive()
 
 
 def test_close_while_a_silent_server_is_asked(watch: Watch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live"
-        with NetworkSource(url, open_timeout_s=0.5, on_state=watch.on_state) as source:
+        with NetworkSource(url, open_timeout_s=0.4, on_state=watch.on_state) as source:
             watch.consume(source)
-            watch.until(lambda: "trying again" in watch.states[-1].detail, 5)
+            watch.until(
+                lambda: bool(watch.states) and "the server does not answer; trying again" in watch.states[-1].detail, 5
+            )
+            assert watch.kinds == ["connecting"]
+        watch = Watch()
+        with NetworkSource(url, open_timeout_s=4.0, on_state=watch.on_state) as source:  # opening blocks as long
+            watch.consume(source)
+            time.sleep(0.3)
             start = time.monotonic()
         assert watch.ended.wait(2) and time.monotonic() - start < 2
-        assert watch.kinds == ["connecting"]
+    source._reader.join(10)
+    assert not source._reader.is_alive()
 
 
 def test_reconnecting_leaves_nothing_behind(server: RtspServer, watch: Watch) -> None:

@@ -45,11 +45,16 @@ def test_captures_survives_unplugging_and_tells_who_is_busy(tmp_path: Path) -> N
     assert -0.01 < told["behind"] < 5
     assert told["busy"] == "camera 0: is in use by another program; close it there"
     assert told["wrong"].startswith("camera /dev/video77: there is no such camera; cameras found: /dev/video0 (vivid)")
-    assert told["counts"][1:] == told["counts"][:1] * 2
+    before, once, twice = told[
+        "counts"
+    ]  # threads, descriptors; "before" may count the last of the busy source's threads
+    assert once == twice and once[0] <= before[0] and once[1] <= before[1]
     assert told["ended"]
 
 
-def test_close_while_the_device_delivers_nothing(tmp_path: Path) -> None:
-    told = in_guest(tmp_path, "blocked", "-x", "0")
-    assert told["ended"] and told["seconds"] < 3
-    assert told["kinds"] == ["connecting"]
+def test_a_virtual_camera_that_nobody_writes_to_or_whose_writer_stands_still(tmp_path: Path) -> None:
+    told = in_guest(tmp_path, "stalled", "-x", "0")
+    assert "no program writes to" in told["idle"]
+    assert told["kinds"] == ["connecting", "live", "lost"] and told["sizes"] == [[320, 240]]
+    assert "camera TestCam: sends no pictures; trying again" in told["details"]
+    assert told["ended"] and told["seconds"] < 2

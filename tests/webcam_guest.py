@@ -1,11 +1,12 @@
 """Runs inside of the User Mode Linux of ``uml.sh``: uses real video devices, prints what happened as JSON.
 
-python webcam_guest.py capture | blocked
+python webcam_guest.py capture | stalled
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -48,16 +49,26 @@ def capture() -> dict[str, object]:
     return told | {"details": [state.detail for state in watch.states], "wrong": failure("/dev/video77")}
 
 
-def blocked() -> dict[str, object]:
-    """Close a source whose device never delivers anything: a virtual camera that nobody writes to."""
-    watch = Watch()
-    with WebcamSource("/dev/video10", on_state=watch.on_state) as source:
-        watch.consume(source)
+def stalled() -> dict[str, object]:
+    """Read a virtual camera that nobody writes to, one that is written, and one whose writer stands still."""
+    told, watch = {"idle": failure("/dev/video10")}, Watch()
+    picture = ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=10", "-pix_fmt", "yuyv422"]
+    with subprocess.Popen(["ffmpeg", "-v", "error", "-re", *picture, "-f", "v4l2", "/dev/video10"]) as writer:
         time.sleep(3)
-        start = time.monotonic()
-        source.close()
-        ended = watch.ended.wait(5)
-    return {"ended": ended, "seconds": time.monotonic() - start, "kinds": watch.kinds, "error": repr(watch.error)}
+        with WebcamSource("TestCam", stall_s=2, on_state=watch.on_state) as source:
+            watch.consume(source)
+            watch.until_frames(5, WAIT_S)
+            writer.send_signal(signal.SIGSTOP)
+            watch.until_state("lost", WAIT_S)
+            time.sleep(1)
+            start = time.monotonic()
+            source.close()
+            told["ended"] = watch.ended.wait(5) and watch.error is None
+            told["seconds"] = time.monotonic() - start
+            time.sleep(2)
+            told["reader"] = source._reader.is_alive()
+        writer.kill()
+    return told | {"kinds": watch.kinds, "sizes": watch.sizes, "details": [state.detail for state in watch.states]}
 
 
 def failure(device: int | str) -> str:
@@ -69,4 +80,4 @@ def failure(device: int | str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"capture": capture, "blocked": blocked}[sys.argv[1]]()))
+    print(json.dumps({"capture": capture, "stalled": stalled}[sys.argv[1]]()))

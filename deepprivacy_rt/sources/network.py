@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +21,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 _OPEN_TIMEOUT_S = 4.0
 _STALL_S = 1.5
-"""PyAV's time limits take up to twice as long as they say: 8 s for each of the two steps of opening, 3 s for a read."""
+"""Opening has two steps that may take as long each, and PyAV's reads end after up to twice their limit (measured)."""
 _FIRST_PICTURE_S = 12.0
 """A camera sends whole pictures rarely, every ten seconds at worst, and nothing can be decoded before the first."""
 _MOST_TOLERANCE_S = 10.0
@@ -96,7 +97,8 @@ class NetworkSource(LiveSource):
 
     def _open(self) -> av.container.InputContainer:
         _check_host(self._address)
-        problem: BaseException
+        problem: OSError | ValueError
+        start = time.monotonic()
         try:
             return av.open(
                 self._address.with_credentials(),
@@ -108,6 +110,8 @@ class NetworkSource(LiveSource):
         except (av.FFmpegError, OSError, ValueError) as error:
             problem = error
         # Raised out here: the error of the library carries the address with its password, and would be its context.
+        if time.monotonic() - start >= self._open_timeout_s:  # FFmpeg calls this invalid data
+            raise ConnectionLost("the server does not answer")
         raise self._explained(problem)
 
     def _options(self) -> dict[str, str]:
@@ -124,7 +128,7 @@ class NetworkSource(LiveSource):
             options["rtmp_live"] = "live"
         return options
 
-    def _explained(self, error: BaseException) -> Exception:
+    def _explained(self, error: OSError | ValueError) -> Exception:
         """Return why opening failed, and whether another try may cure it."""
         if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
             return HopelessError(
@@ -133,8 +137,10 @@ class NetworkSource(LiveSource):
             )
         if isinstance(error, av.error.ProtocolNotFoundError):
             return HopelessError(f"this build of PyAV cannot read {self._address.scheme}; send the stream as RTSP")
-        if isinstance(error, av.error.ExitError):
-            return ConnectionLost("the server does not answer")
+        if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and self._address.scheme.startswith("rtsp"):
+            return HopelessError(
+                f"the camera does not offer RTSP over {self._transport.upper()}; use the other of TCP, UDP"
+            )
         why = self._address.redact(reason(error))
         if isinstance(error, av.error.InvalidDataError | ValueError) and self._address.scheme.startswith("http"):
             return HopelessError(f"is no live video in a known format ({why})")
@@ -190,7 +196,7 @@ def _check_host(address: Address) -> None:
     try:
         socket.getaddrinfo(address.host, address.port)
     except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:  # the network may not be up yet
+        if getattr(error, "errno", None) == socket.EAI_AGAIN:  # the network may not be up yet
             raise ConnectionLost(f"the name of the host cannot be looked up: {error.strerror}") from None
         raise HopelessError("the name of the host is unknown; check its spelling") from None
     except (OSError, UnicodeError):

@@ -117,6 +117,8 @@ class WebcamSource(LiveSource):
                 problem = error
                 if error.errno not in (errno.EINVAL, errno.EIO):
                     break  # only these may mean that the mode, not the camera, is refused
+        if camera.virtual:
+            raise HopelessError("is a virtual camera that no program writes to, or that another one reads")
         if problem is not None and problem.errno in _CURES:
             raise HopelessError(_CURES[problem.errno])
         raise ConnectionLost(reason(problem or OSError("cannot be opened")))
