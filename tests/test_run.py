@@ -174,11 +174,11 @@ def test_a_camera_that_is_killed_and_comes_back(tmp_path: Path) -> None:
         with running(*options, folder=tmp_path) as process:
             process.status(lambda s: s["outputs"][0]["written"] > 5)
             server.kill()
-            process.message(": lost")
+            process.message("source lost")
             lost = process.status(lambda s: s["source"] == "lost")
             process.status(lambda s: s["outputs"][0]["slates"] > lost["outputs"][0]["slates"] + 3)
             server.start()
-            process.message(": live")
+            process.message("source live")
             back = process.status(lambda s: s["source"] == "live")
             process.status(lambda s: s["outputs"][0]["written"] > back["outputs"][0]["written"] + 5)
             assert process.stop(signal.SIGTERM) == 0

@@ -70,7 +70,7 @@ class TextView:
             self._live.update(Text(status_line(status), overflow="ellipsis", no_wrap=True), refresh=True)
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def status_line(status: LiveStatus) -> str:

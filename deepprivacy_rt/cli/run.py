@@ -103,7 +103,7 @@ class _LiveRun:
 
         def on_state(state: SourceState) -> None:
             self._engine.set_source_state(state.kind)
-            self.view.message(f"{spec.shown}: {state.kind}{f': {state.detail}' if state.detail else ''}")
+            self.view.message(f"source {state.kind}{f': {state.detail}' if state.detail else ''}")
 
         def build(faces: FaceConfig) -> LiveStages:
             return build_stages(faces, config.live, weights)
