@@ -282,8 +282,15 @@ def test_a_new_size_goes_through() -> None:
         camera.size = 2 * WIDTH, 2 * HEIGHT
 
     camera.after = {15: grow}
-    with Live(camera, stages()) as live:
+    trackers: list[Immediate] = []
+
+    def track() -> Immediate:
+        trackers.append(Immediate(OnlineTracker()))
+        return trackers[-1]
+
+    with Live(camera, stages(tracker=track)) as live:
         live.wait(lambda: bool(live.sink.frames) and live.sink.frames[-1].image.shape == (2 * HEIGHT, 2 * WIDTH, 3))
+    assert len(trackers) == 2, "places in the old picture mean nothing in the new one"
 
 
 def test_panic_shows_the_slate_at_once_and_until_two_steps_back() -> None:
