@@ -19,8 +19,7 @@ from deepprivacy_rt.types import Box, Image, Points
 
 MOST_BYTES = 200 << 20
 """Memory for prepared frames."""
-MOST_FACES = 64
-_FRAMES = 30
+_FRAMES, _CLIP_FRAMES = 30, 300
 _TILE = 192
 _FACE_BOX = (49.6, 38.0, 143.6, 167.9)
 _FACE_POINTS = ((68.7, 94.4), (113.0, 89.8), (90.7, 120.5), (76.3, 134.8), (117.2, 131.5))
@@ -80,13 +79,13 @@ def crowd(count: int, size: tuple[int, int]) -> Scene:
 
 
 def clip(path: Path, size: tuple[int, int] | None) -> Scene:
-    """Return the first frames of a video, as many as fit into memory, forward and backward again.
+    """Return the first frames of a video, 300 or as many as fit into memory, forward and backward again.
 
     :param size: width and height to fit them into; None leaves them as they are. Raises SourceError.
     """
     with FileSource(path) as source:
         width, height = size or (source.info.width & ~1, source.info.height & ~1)
-        most = max(2, MOST_BYTES // (3 * width * height))
+        most = max(2, min(_CLIP_FRAMES, MOST_BYTES // (3 * width * height)))
         images = [letterbox(frame.image, (width, height)) for frame in islice(source, most)]
     if not images:
         raise SourceError(f"{path}: holds no frames")
@@ -144,4 +143,5 @@ def _background(width: int, height: int) -> NDArray[np.float32]:
     """(height, width, 3): grey, a little darker below, as behind the portrait."""
     shade = np.linspace(150, 110, height, dtype=np.float32)[:, None, None]
     tint = np.array([0.95, 1.0, 1.04], np.float32)
-    return np.broadcast_to(shade * tint, (height, width, 3)).copy()
+    picture: NDArray[np.float32] = np.repeat(shade * tint, width, axis=1)
+    return picture

@@ -35,6 +35,7 @@ KEPT_CALLS = 50_000
 """Of every stage, the last ones: percentiles need no more, and memory stays bounded."""
 _PATIENCE_SECONDS = 60.0
 _JOIN_SECONDS = 10.0
+_FEW_FRAMES = 30
 _ENOUGH = 0.98
 """Share of the placed faces below which a run is said to miss faces."""
 
@@ -105,14 +106,15 @@ def run_cell(anonymizer: Anonymizer, scene: Scene, settings: Settings) -> Cell:
         on_begin=snapshots.begin,
         on_end=snapshots.end,
     )
-    pace: Callable[[], str | None] = lambda: None  # noqa: E731
+    pace = None
     if settings.mode == "live":
         live = _Live(anonymizer, scene, settings, watcher, times)
-        snapshots.drops, pace = live.drops, lambda: live.engine.status().effort
-        _drive(lambda: live.run(stop), watcher, stop)
+        snapshots.drops = live.drops
+        _drive(lambda: live.engine.run(stop), watcher, stop)
+        pace = live.engine.status().effort
     else:
         _drive(lambda: _run_file(anonymizer, scene, settings, watcher, times, stop), watcher, stop)
-    return _cell(anonymizer, scene, settings, watcher, snapshots, pace())
+    return _cell(anonymizer, scene, settings, watcher, snapshots, pace)
 
 
 def _drive(work: Callable[[], object], watcher: Watcher, stop: threading.Event) -> None:
@@ -201,9 +203,6 @@ class _Live:
         config = LiveConfig(source="bench", sinks=("null",), rate=settings.rate)
         self.engine.set_stages(stages_of(anonymizer, config, times))
 
-    def run(self, stop: threading.Event) -> None:
-        self.engine.run(stop)
-
     def drops(self) -> Drops:
         return Drops(self._source.missed, self.engine.status().dropped, self._presenter.status().dropped)
 
@@ -260,6 +259,8 @@ def _warnings(
         lines.append(f"of {placed} faces per frame only {covered:.2f} were covered: the speed is that of fewer faces")
     elif placed and generated < _ENOUGH * placed:
         lines.append(f"of {placed} faces per frame only {generated:.2f} were generated, the rest filled: too easy")
+    if watcher.counts["frames"] < _FEW_FRAMES:
+        lines.append(f"only {watcher.counts['frames']} frames: percentiles say little; raise --seconds")
     if watcher.counts["withheld"]:
         lines.append(f"{watcher.counts['withheld']} frames were withheld: too easy")
     if watcher.counts["problems"]:

@@ -16,14 +16,16 @@ def text(run: Run) -> str:
     load = f", load {machine['load_before']} before the run" if machine["load_before"] is not None else ""
     lines = [f"{machine['cpu']}, {machine['cores']} cores{gpu}{load}", ""]
     lines += _aligned([_HEAD, *(_row(cell) for cell in run.cells)])
-    lines += ["", "per stage, ms: wall time of one call; a frame; share of all stages' wall time"]
+    lines += ["", "per stage, ms: wall time of a call; of all calls per frame; CPU; share of all stages' wall time"]
     lines += _aligned([_STAGE_HEAD, *(row for cell in run.cells for row in _stage_rows(cell))])
     warnings = [f"warning: {cell.label}: {line}" for cell in run.cells for line in cell.warnings]
     return "\n".join([*lines, *([""] if warnings else []), *warnings])
 
 
-_HEAD = ("cell", *"fps|p50|p95|p99 ms|CPU ms/f|RAM MiB|VRAM|drops|placed|covered|generated".split("|"))
-_STAGE_HEAD = ("cell", *"stage|calls|p50|p95|p99|per frame|CPU/frame|share".split("|"))
+_MEMORY = ("RAM MiB", "VRAM")
+_FACES = ("placed", "covered", "generated")
+_HEAD = ("cell", "fps", "p50", "p95", "p99 ms", "CPU ms/f", *_MEMORY, "drops", *_FACES)
+_STAGE_HEAD = ("cell", "stage", "calls", "p50", "p95", "p99", "per frame", "CPU/frame", "share")
 
 
 def _row(cell: Cell) -> _Row:
@@ -95,7 +97,7 @@ def _differences(new: Run, old: Run) -> list[tuple[str, object, object]]:
     pairs = [(name, new.machine.get(name), old.machine.get(name)) for name in ("cpu", "cores", "gpu")]
     for ours, theirs in ((new.versions, old.versions), (new.settings, old.settings)):
         pairs += [(name, ours.get(name), theirs.get(name)) for name in {**ours, **theirs}]
-    return [pair for pair in pairs if pair[1] != pair[2] and pair[0] not in ("faces", "size")]
+    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def _per_frame(cell: Cell, name: str) -> float | None:

@@ -160,11 +160,10 @@ def _measure(
     machine = fingerprint(anonymizer.device)
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     cells: list[Cell] = []
-    for size in sizes or [None]:
-        if args.input:
-            cells.append(_cell(anonymizer, clip(args.input, size), settings))
-        elif size:
-            cells += [_cell(anonymizer, crowd(number, size), settings) for number in faces]
+    if args.input:
+        cells += [_cell(anonymizer, clip(args.input, size), settings) for size in (sizes or (None,))]
+    else:
+        cells += [_cell(anonymizer, crowd(number, size), settings) for size in sizes for number in faces]
     told = dataclasses.asdict(settings) | dataclasses.asdict(config)
     if config.filter == "gan":
         told["weights"] = file_identity(args.weights or weights.path("face128"))
