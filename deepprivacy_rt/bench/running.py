@@ -146,6 +146,8 @@ def _drive(work: Callable[[], object], watcher: Watcher, stop: threading.Event) 
         thread.join(_JOIN_SECONDS)
     if failures:
         raise failures[0]
+    if thread.is_alive():  # it would take its share of the next cell
+        raise StageError(f"the pipeline did not end within {_JOIN_SECONDS:.0f} seconds")
     if not watcher.end:
         raise StageError("the pipeline ended before the run did")
 

@@ -24,7 +24,7 @@ def text(run: Run) -> str:
 
 _MEMORY = ("RAM MiB", "VRAM")
 _FACES = ("placed", "covered", "generated")
-_HEAD = ("cell", "fps", "p50", "p95", "p99 ms", "CPU ms/f", *_MEMORY, "drops", *_FACES)
+_HEAD = ("cell", "fps", "latency p50", "p95", "p99 ms", "CPU ms/f", *_MEMORY, "drops", *_FACES, "looks for faces at")
 _STAGE_HEAD = ("cell", "stage", "calls", "p50", "p95", "p99", "per frame", "CPU/frame", "share")
 
 
@@ -43,6 +43,7 @@ def _row(cell: Cell) -> _Row:
         "?" if cell.faces_placed is None else str(cell.faces_placed),
         f"{cell.faces_covered:.2f}",
         f"{cell.faces_generated:.2f}",
+        cell.pace or "its own pace",
     )
 
 

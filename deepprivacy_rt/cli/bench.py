@@ -100,17 +100,31 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> tuple[list[int], list[tuple[int, int]]]:
     """Return numbers of faces and sizes; no sizes: the clip's own. Raises UsageError."""
-    if args.device == "auto":
-        raise UsageError("--device auto: a benchmark needs a device by name: cpu, cuda, cuda:N or mps")
-    if args.input and args.faces:
-        raise UsageError("--faces is for synthetic crowds: leave out --faces or --input")
-    if args.mode == "live" and (args.encoder or args.preset):
-        raise UsageError("--encoder and --preset are for --mode file: a live run has no output")
+    _check_together(args)
     limits = {"seconds": (0.1, 3600.0), "warm_up": (0.0, 600.0), "rate": (1.0, 240.0)}
     for name, (least, most) in limits.items():
         value = getattr(args, name)
         if not (math.isfinite(value) and least <= value <= most):
             raise UsageError(f"--{name.replace('_', '-')} must lie in {least:g} to {most:g}, not {value:g}")
+    _check_files(args)
+    sizes = _sizes(args.size) if args.size else [] if args.input else list(_SIZES)
+    return (_numbers(args.faces) if args.faces else list(_FACES)), sizes
+
+
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    if args.device == "auto":
+        raise UsageError("--device auto: a benchmark needs a device by name: cpu, cuda, cuda:N or mps")
+    if args.device != "cpu" and args.filter in ("pixelate", "solid"):
+        raise UsageError(f"--device {args.device}: --filter {args.filter} runs on the CPU only; leave one of them out")
+    if args.input and args.faces:
+        raise UsageError("--faces is for synthetic crowds: leave out --faces or --input")
+    if args.mode == "live" and (args.encoder or args.preset):
+        raise UsageError("--encoder and --preset are for --mode file: a live run has no output")
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Refuse inputs that are not there, and outputs that cannot be."""
     for option in ("input", "weights"):
         path = getattr(args, option)
         if path and not path.is_file():
@@ -121,8 +135,6 @@ def _check(args: argparse.Namespace) -> tuple[list[int], list[tuple[int, int]]]:
         if path:
             check_side_file(path, f"--{option}", taken, overwrite=args.overwrite)
             taken.append(path)
-    sizes = _sizes(args.size) if args.size else [] if args.input else list(_SIZES)
-    return (_numbers(args.faces) if args.faces else list(_FACES)), sizes
 
 
 def _numbers(text: str) -> list[int]:
