@@ -143,6 +143,19 @@ def test_faces_that_were_missed_are_not_counted(seen: int, covered: float) -> No
     assert any("covered" in line for line in cell.warnings) == (seen < 4)
 
 
+def test_withheld_frames_cover_no_face() -> None:
+    class Blind:
+        def detect(self, frame: Frame) -> Sequence[Detection]:
+            raise RuntimeError("no eyes")
+
+    scene = crowd(2, (320, 240))
+    anonymizer = Anonymizer(Blind, SolidGenerator(), Region.FACE, "cpu", ())
+    cell = run_cell(anonymizer, scene, Settings("file", "none", "veryfast", 30.0, 0.2, 0.0))
+    assert cell.faces_covered == cell.faces_generated == 0 and cell.withheld_frames >= cell.frames - 1 > 0
+    told = " ".join(cell.warnings)
+    assert "withheld" in told and "no eyes" in told and "only 0.00 were covered" in told
+
+
 def test_nothing_is_counted_before_the_warm_up_is_over() -> None:
     scene = crowd(1, (64, 64))
     moments: list[int] = []
