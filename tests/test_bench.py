@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from deepprivacy_rt.bench.crowd import Scene, crowd
 from deepprivacy_rt.bench.machine import MemoryPeaks
 from deepprivacy_rt.bench.results import read_json
 from deepprivacy_rt.bench.running import Settings, run_cell
-from deepprivacy_rt.bench.table import comparison, text
+from deepprivacy_rt.bench.table import comparison
 from deepprivacy_rt.bench.watching import Watcher
 from deepprivacy_rt.build import Anonymizer
 from deepprivacy_rt.cli.main import main
@@ -26,7 +27,7 @@ from deepprivacy_rt.pipeline import StageTimes
 from deepprivacy_rt.types import Detection, Frame, SafeFrame
 from tests.cli_helpers import CLIP
 
-QUICK = ("--size", "320x240", "--seconds", "0.5", "--warm-up", "0.2")
+QUICK = ("--size", "320x240", "--seconds", "0.4", "--warm-up", "0.1")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_numbers_are_consistent(measured: Path) -> None:
     assert [cell["faces_placed"] for cell in (nobody, one)] == [0, 1]
     for cell in (nobody, one):
         assert cell["encoder"] == "x264" and cell["device"] == "cpu" and cell["vram_peak_mib"] is None
-        assert cell["seconds"] >= 0.5 and cell["frames"] >= 2
+        assert cell["seconds"] >= 0.4 and cell["frames"] >= 2
         assert cell["fps"] == pytest.approx(cell["frames"] / cell["seconds"], rel=1e-3)
         assert sum(stage["share"] for stage in cell["stages"].values()) == pytest.approx(1)
         assert cell["cpu_ms_per_frame"] > 0 and 50 < cell["ram_peak_mib"] < 20_000
@@ -67,7 +68,8 @@ def test_the_plot_shows_something(measured: Path) -> None:
     data = (measured / "a.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20 and 0.02 < (image != 255).any(axis=2).mean() < 0.9
+    colours = np.unique(image.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32))
+    assert len(colours) > 20 and 0.02 < (image != 255).any(axis=2).mean() < 0.9
 
 
 def test_a_run_compared_with_itself_has_ratios_of_one(measured: Path) -> None:
@@ -77,44 +79,26 @@ def test_a_run_compared_with_itself_has_ratios_of_one(measured: Path) -> None:
     assert len(ratios) >= 18 and set(ratios) == {"1.00"} and "warning" not in told
 
 
-def test_the_command_compares_with_an_earlier_run(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = json.loads((measured / "a.json").read_text())
-    content["cells"][0]["fps"] = 1e-3
-    content["machine"]["cpu"] = "abacus"
-    (measured / "slow.json").write_text(json.dumps(content))
-    assert main(["bench", "--faces", "0", "--filter", "solid", *QUICK, "--compare", str(measured / "slow.json")]) == 0
-    told = capsys.readouterr().out.split("compared with")[1]
-    assert "warning: cpu:" in told and "was abacus" in told and "warning: filter: solid, was gan" in told
-    (row,) = re.findall(r"320x240, 0 faces +([0-9.]+)", told)
-    assert float(row) > 1000
+def test_ratios_are_new_by_old(measured: Path) -> None:
+    run = read_json(measured / "a.json")
+    slow = dataclasses.replace(run.cells[0], fps=run.cells[0].fps / 4)
+    told = comparison(run, dataclasses.replace(run, cells=(slow,), machine={**run.machine, "cpu": "abacus"}))
+    assert "warning: cpu:" in told and "was abacus" in told and "1 face" not in told
+    assert re.findall(r"320x240, 0 faces +([0-9.]+)", told) == ["4.00"]
 
 
-def test_live_frames_come_at_their_rate(tmp_path: Path) -> None:
-    words = [
-        "--mode",
-        "live",
-        "--filter",
-        "solid",
-        "--faces",
-        "1",
-        "--rate",
-        "20",
-        "--output",
-        str(tmp_path / "l.json"),
-    ]
+def test_a_clip_played_live_and_compared(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--mode", "live", "--filter", "solid", "--input", str(CLIP), "--rate", "20"]
+    words += ["--output", str(tmp_path / "l.json"), "--compare", str(measured / "a.json")]
     assert main(["bench", *words, *QUICK]) == 0
-    (cell,) = read_json(tmp_path / "l.json").cells
+    told = capsys.readouterr().out
+    assert "320x240, clip" in told and "warning: mode: live, was file" in told and "no cell is in both" in told
+    run = read_json(tmp_path / "l.json")
+    (cell,) = run.cells
+    assert run.settings["input"]["name"] == CLIP.name and cell.faces_placed is None and cell.faces_covered > 0
     drops = cell.drops.total
     assert cell.fps <= 30 and 0 <= drops <= 20 and cell.frames + drops == pytest.approx(20 * cell.seconds, abs=3)
     assert cell.latency_ms.p50 < 1500 and cell.pace and cell.encoder == "none" and "encode" not in cell.stages
-
-
-def test_a_clip_has_faces_that_nobody_placed(tmp_path: Path) -> None:
-    words = ["--input", str(CLIP), "--filter", "solid", "--encoder", "none", "--output", str(tmp_path / "c.json")]
-    assert main(["bench", *words, "--size", "320x240", "--seconds", "0.3", "--warm-up", "0"]) == 0
-    run = read_json(tmp_path / "c.json")
-    assert run.cells[0].faces_placed is None and run.cells[0].faces_covered >= 1
-    assert "clip" in text(run) and run.settings["input"]["name"] == CLIP.name
 
 
 class _Sees:

@@ -50,7 +50,9 @@ def _bars(cells: Sequence[Cell]) -> Image:
     image = _paper(_LEGEND + _ROW * (len(cells) + 1))
     longest = max(_milliseconds(cell) for cell in cells) or 1.0
     room = _WIDTH - _LABEL - 2 * _MARGIN - 90
-    names = list(dict.fromkeys(name for cell in cells for name in cell.stages))
+    # The cell with most stages has them all in order: without faces, some are never called.
+    fullest = sorted(cells, key=lambda cell: -len(cell.stages))
+    names = list(dict.fromkeys(name for cell in fullest for name in cell.stages))
     x = _LABEL
     for name in names:
         cv2.rectangle(image, (x, 8), (x + 14, 22), _colour(name), -1)
@@ -88,7 +90,13 @@ def _grid(cells: Sequence[Cell]) -> Image:
             if found:
                 corner = _LABEL + column * width, top
                 _draw_fps(image, found[0], corner, width, found[0].fps / most)
-    _write(image, "* faces missed, frames dropped or withheld: see the warnings", _MARGIN, image.shape[0] - 12, 0.4)
+    _write(
+        image,
+        "* see the warnings: faces missed, frames dropped or withheld, or too few frames",
+        _MARGIN,
+        image.shape[0] - 12,
+        0.4,
+    )
     return image
 
 

@@ -73,7 +73,8 @@ def comparison(new: Run, old: Run) -> str:
         lines.append(f"warning: {what}: {ours}, was {theirs}")
     if not both:
         return "\n".join([*lines, "no cell is in both"])
-    stages = list(dict.fromkeys(name for cell, _ in both for name in cell.stages))
+    fullest = sorted((cell for cell, _ in both), key=lambda cell: -len(cell.stages))
+    stages = list(dict.fromkeys(name for cell in fullest for name in cell.stages))
     head = ("cell", *_RATIOS, *(f"{name} ms/f" for name in stages))
     rows = []
     for ours, theirs in both:
