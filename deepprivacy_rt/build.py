@@ -25,7 +25,7 @@ from deepprivacy_rt.errors import DeviceError
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
-from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StreamSummary, process_stream
+from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StageTimes, StreamSummary, process_stream
 from deepprivacy_rt.sinks.file import FileSink
 from deepprivacy_rt.sinks.image import ImageSink
 from deepprivacy_rt.sources import is_image
@@ -65,16 +65,18 @@ class Anonymizer:
         *,
         on_frame: Callable[[FrameReport], None],
         stop: threading.Event,
+        times: StageTimes | None = None,
     ) -> StreamSummary:
         """Anonymize one stream, whose source and sink are entered. Raises as ``process_stream`` does.
 
         :param frame_rate: frames per second; 1 for a single picture.
+        :param times: where the time of the stages is noted; None: only in the summary.
         """
         settings = TrackerSettings(frame_rate=min(max(frame_rate, 1.0), 1000.0))
         tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
         cropper = AlignedCropper(self.generator.patch_size, self.region)
         filler = SolidGenerator(self.generator.patch_size)
-        replacer = FaceReplacer(cropper, self.generator, PatchBlender(), filler=filler)
+        replacer = FaceReplacer(cropper, self.generator, PatchBlender(), times, filler)
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 

@@ -15,7 +15,7 @@ from deepprivacy_rt.config import FaceConfig, LiveConfig
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.generators.solid import SolidGenerator
-from deepprivacy_rt.pipeline import DelayedTracker, FaceReplacer
+from deepprivacy_rt.pipeline import DelayedTracker, FaceReplacer, StageTimes
 from deepprivacy_rt.realtime.engine import LiveSource, LiveStages
 from deepprivacy_rt.realtime.gate import Gate
 from deepprivacy_rt.realtime.immediate import Immediate
@@ -33,8 +33,11 @@ def build_stages(faces: FaceConfig, live: LiveConfig, weights: Weights) -> LiveS
     return stages_of(build_anonymizer(faces, weights), live)
 
 
-def stages_of(anonymizer: Anonymizer, live: LiveConfig) -> LiveStages:
-    """Return the stages of a live stream."""
+def stages_of(anonymizer: Anonymizer, live: LiveConfig, times: StageTimes | None = None) -> LiveStages:
+    """Return the stages of a live stream.
+
+    :param times: where the time of the stages is noted; None: only in the engine's status.
+    """
     generator = anonymizer.generator
     cropper = AlignedCropper(generator.patch_size, anonymizer.region)
     filler = SolidGenerator(generator.patch_size)
@@ -43,7 +46,7 @@ def stages_of(anonymizer: Anonymizer, live: LiveConfig) -> LiveStages:
         detector=detector,
         paced=detector if isinstance(detector, PacedDetector) else None,
         new_tracker=lambda: _tracker(live),
-        replacer=FaceReplacer(cropper, generator, PatchBlender(), filler=filler),
+        replacer=FaceReplacer(cropper, generator, PatchBlender(), times, filler),
     )
 
 

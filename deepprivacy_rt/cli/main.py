@@ -19,6 +19,7 @@ from deepprivacy_rt.errors import DeepPrivacyError, EnvironmentProblem, UsageErr
 COMMANDS = {
     "anonymize": "replace every face in video files and images by a face of nobody",
     "audit": "check an anonymized file against its original",
+    "bench": "measure how fast this machine anonymizes",
     "devices": "list cameras with their modes, and virtual cameras",
     "doctor": "check what this machine has, with the cure for what is missing",
     "evaluate": "measure how good and how safe the generated faces are",

@@ -65,6 +65,7 @@ class LiveEngine:
     :param open_source: makes the source, and again after a failure that is a mistake rather than a lost connection.
     :param presenters: one per sink; they are started and stopped here.
     :param frame_rate: in which the tracker counts time.
+    :param on_frame: called with every safe frame and its report, in order, just before the presenters get it.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class LiveEngine:
         *,
         frame_rate: float = 30.0,
         report: Callable[[str], None] = lambda line: None,
+        on_frame: Callable[[SafeFrame, FrameReport], None] = lambda safe, report: None,
     ) -> None:
         self._open_source = open_source
         self._presenters = presenters
         self._gate = gate
         self._frame_rate = frame_rate
+        self._on_frame = on_frame
         self._counts = Counts()
         self._governor = Governor(report)
         self._slot: LatestSlot[Frame] = LatestSlot()
@@ -246,6 +249,7 @@ class LiveEngine:
         self._counts.set("faces", len(report.faces))
         for line in report.problems:
             self._counts.problem(line)
+        self._on_frame(safe, report)
         for presenter in self._presenters:
             presenter.offer(safe)
 
