@@ -24,6 +24,7 @@ from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.errors import DeviceError
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
 from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StreamSummary, process_stream
 from deepprivacy_rt.sinks.file import FileSink
@@ -49,6 +50,7 @@ class Anonymizer:
     :ivar new_detector: makes a detector for one stream; all share their networks.
     :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar notes: what a user should know about the choices made, one line each.
+    :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
     """
 
     new_detector: Callable[[], Detector]
@@ -56,6 +58,7 @@ class Anonymizer:
     region: Region
     device: str
     notes: tuple[str, ...]
+    steady: bool = False
 
     def run(
         self,
@@ -74,7 +77,9 @@ class Anonymizer:
         tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
         cropper = AlignedCropper(self.generator.patch_size, self.region)
         filler = SolidGenerator(self.generator.patch_size)
-        replacer = FaceReplacer(cropper, self.generator, PatchBlender(), filler=filler)
+        # What it remembers belongs to this stream.
+        generator = SteadyGenerator(self.generator, settings.frame_rate) if self.steady else self.generator
+        replacer = FaceReplacer(cropper, generator, PatchBlender(), filler=filler)
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 
@@ -90,6 +95,7 @@ def build_anonymizer(config: FaceConfig, weights: Weights, *, generator_file: Pa
         region=Region(config.region),
         device=device,
         notes=notes,
+        steady=config.filter == "gan",
     )
 
 
