@@ -24,6 +24,7 @@ from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.errors import DeviceError
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
 from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StageTimes, StreamSummary, process_stream
 from deepprivacy_rt.sinks.file import FileSink
@@ -49,6 +50,7 @@ class Anonymizer:
     :ivar new_detector: makes a detector for one stream; all share their networks.
     :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar notes: what a user should know about the choices made, one line each.
+    :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
     """
 
     new_detector: Callable[[], Detector]
@@ -56,6 +58,11 @@ class Anonymizer:
     region: Region
     device: str
     notes: tuple[str, ...]
+    steady: bool = False
+
+    def new_generator(self, frame_rate: float) -> Generator:
+        """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
+        return SteadyGenerator(self.generator, frame_rate) if self.steady else self.generator
 
     def run(
         self,
@@ -76,7 +83,7 @@ class Anonymizer:
         tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
         cropper = AlignedCropper(self.generator.patch_size, self.region)
         filler = SolidGenerator(self.generator.patch_size)
-        replacer = FaceReplacer(cropper, self.generator, PatchBlender(), times, filler)
+        replacer = FaceReplacer(cropper, self.new_generator(settings.frame_rate), PatchBlender(), times, filler)
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 
@@ -92,6 +99,7 @@ def build_anonymizer(config: FaceConfig, weights: Weights, *, generator_file: Pa
         region=Region(config.region),
         device=device,
         notes=notes,
+        steady=config.filter == "gan",
     )
 
 

@@ -46,7 +46,7 @@ def stages_of(anonymizer: Anonymizer, live: LiveConfig, times: StageTimes | None
         detector=detector,
         paced=detector if isinstance(detector, PacedDetector) else None,
         new_tracker=lambda: _tracker(live),
-        replacer=FaceReplacer(cropper, generator, PatchBlender(), times, filler),
+        replacer=FaceReplacer(cropper, anonymizer.new_generator(live.rate), PatchBlender(), times, filler),
     )
 
 

@@ -11,6 +11,7 @@ faces at once, and patches are cut from the erased frame. No interpolation can c
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -20,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import StageError
-from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Image, Points, SafeFrame
+from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Image, Mask, Points, SafeFrame
 
 _OUTLINE_POINTS = 64
 _SUBPIXEL_BITS = 4
 _NO_COLOR = 128
+_WIDER = 2.0
+"""Patch pixels by which the mask is wider than the cover, about what it is when read off the frame."""
 _COLOR_ROWS = 100
 """Rows that are looked at for the colour around a face, about: more do not change it."""
 
@@ -95,6 +98,15 @@ def unit_outline(geometry: RegionGeometry) -> NDArray[np.float64]:
     return np.stack([x, y + geometry.center_y], axis=1)
 
 
+def unit_cover(geometry: RegionGeometry, size: int) -> Mask:
+    """Return the cover on a patch, a little wider than its outline, (size, size)."""
+    axis = np.abs(np.arange(size) - (size - 1) / 2) * (geometry.side / size)
+    grow = _WIDER * geometry.side / size
+    across = (axis / (geometry.half_width + grow)) ** geometry.exponent
+    down = (axis / (geometry.half_height + grow)) ** geometry.exponent
+    return np.asarray(down[:, None] + across[None] <= 1)
+
+
 def frame_to_patch(geometry: RegionGeometry, box: Box, keypoints: NDArray[np.floating], size: int) -> Affine:
     """Return the (2, 3) similarity that maps frame pixels to the pixels of a patch of ``size``."""
     to_frame = np.vstack([face_to_frame(box, keypoints), [0.0, 0.0, 1.0]])
@@ -111,6 +123,39 @@ def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
     return mapped
 
 
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A band of patch pixels around the cover, whose values are taken from just outside of it.
+
+    :ivar band: (n,) places in the flattened patch. :ivar source: (n,) the nearest place beyond the band, for each.
+    """
+
+    band: NDArray[np.intp]
+    source: NDArray[np.intp]
+
+    @classmethod
+    def around(cls, core: Mask, margin: int) -> _Edge:
+        """:param core: (s, s) the cover, around which the band lies; where it fills the patch, there is no band."""
+        distance = cv2.distanceTransform((~core).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        beyond = distance > margin
+        if not beyond.any():
+            return cls(np.zeros(0, np.intp), np.zeros(0, np.intp))
+        _, labels = cv2.distanceTransformWithLabels(
+            (~beyond).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        place = np.zeros(int(labels.max()) + 1, np.intp)
+        place[labels[beyond]] = np.flatnonzero(beyond)
+        band = ~core & ~beyond
+        return cls(np.flatnonzero(band), place[labels[band]])
+
+    def mend(self, image: Image, mask: Mask) -> None:
+        """Fill the band, in place, wherever the pixel beyond it is known."""
+        pixels, unknown = image.reshape(-1, 3), mask.reshape(-1)
+        known = ~unknown[self.source]
+        pixels[self.band[known]] = pixels[self.source[known]]
+        unknown[self.band[known]] = False
+
+
 class AlignedCropper:
     """Erases covers and cuts roll-aligned square patches (a :class:`deepprivacy_rt.stages.Cropper`)."""
 
@@ -118,6 +163,8 @@ class AlignedCropper:
         self._size = patch_size
         self._geometry = GEOMETRY[region]
         self._outline = unit_outline(self._geometry)
+        self._core = unit_cover(self._geometry, patch_size)
+        self._edges: dict[int, _Edge] = {}
 
     def outline(self, track: FaceTrack) -> Points:
         """Return the polygon around the track's cover in frame pixels, (64, 2) float32."""
@@ -149,6 +196,11 @@ class AlignedCropper:
             covered, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0
         )
         mask = unknown > 0
+        # What the frame's pixels leave of the cover's edge changes whenever the face moves, by a pixel here and there,
+        # and the network answers with another face: docs/adr/0008. So it gets to see the same edge every time.
+        if mask[self._size // 2, self._size // 2]:  # not in a frame that is shown without a cover
+            self._edge(_reach(transform)).mend(image, mask)
+            mask |= self._core
         return FacePatch(
             track=track,
             image=cv2.copyTo(image, (~mask).view(np.uint8)),
@@ -157,6 +209,12 @@ class AlignedCropper:
             transform=transform,
             outline=self.outline(track),
         )
+
+    def _edge(self, margin: int) -> _Edge:
+        """Return the cover's edge on a patch, ``margin`` pixels wide; the same for every face."""
+        if margin not in self._edges:
+            self._edges[margin] = _Edge.around(self._core, margin)
+        return self._edges[margin]
 
     def _reduce(self, safe: SafeFrame, transform: Affine) -> tuple[Image, NDArray[np.float32], Affine]:
         """Crop to the patch's surroundings and shrink by a whole factor, so that bilinear taps do not alias.
@@ -186,6 +244,17 @@ class AlignedCropper:
             moved[:, 2] += moved[:, :2].sum(axis=1) * (0.5 * factor - 0.5)
             moved[:, :2] *= factor
         return image, covered.astype(np.float32), moved
+
+
+def _reach(transform: Affine) -> int:
+    """Return how far beyond the mask, in patch pixels, a covered pixel of the frame can be seen.
+
+    In few steps, for each is another edge: all faces of 72 pixels or more have the same in a patch of 128.
+    """
+    scale = float(np.hypot(transform[0, 0], transform[1, 0]))
+    # The edge of a polygon and a bilinear tap reach one pixel each. A frame that is shrunk by a whole factor has cells
+    # of at most one patch pixel in place of pixels, and a cell reaches one more.
+    return 2 if scale <= 1.0 else 2 * math.ceil(scale)
 
 
 def _color_around(image: Image, cover: NDArray[np.uint8], outline: Points) -> tuple[int, ...]:

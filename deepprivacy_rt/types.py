@@ -173,7 +173,8 @@ class FacePatch:
     """A roll-aligned square crop around one face, already erased: all that a generator gets to see.
 
     :ivar track: the face it belongs to.
-    :ivar image: (s, s, 3) uint8 RGB; 0 where ``mask`` is True.
+    :ivar image: (s, s, 3) uint8 RGB; 0 where ``mask`` is True. A few pixels along the cover may repeat the nearest
+        visible ones.
     :ivar mask: (s, s) bool, True where pixels are unknown: under any face's cover, or outside of the frame.
     :ivar keypoints: (6, 2) float32, patch pixels.
     :ivar transform: (2, 3) float64, maps frame pixels to patch pixels (a similarity).

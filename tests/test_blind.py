@@ -21,6 +21,7 @@ from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.pipeline import FaceReplacer, process_stream
 from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.testing import (
@@ -29,6 +30,7 @@ from deepprivacy_rt.testing import (
     ScriptedDetector,
     SyntheticSource,
     ToyGenerator,
+    make_detection,
     make_frame,
 )
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker
@@ -43,6 +45,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "toy": lambda: ToyGenerator(SIZE),
     "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
     "gan": lambda: trained_gan(None),
+    "toy, calmed": lambda: SteadyGenerator(ToyGenerator(SIZE)),
     "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
 }
 
@@ -87,13 +90,14 @@ def test_pixels_under_a_cover_have_no_part_in_a_frame(
     name: str, region: Region, faces: list[Detection], seed: int
 ) -> None:
     replacer = make_replacer(name, region)
+    other_replacer = make_replacer(name, region)  # one that remembers frames has not seen this one
     tracks = OnlineTracker().update(0, faces)
     frame = make_frame(0, WIDTH, HEIGHT, seed)
     safe, report = replacer.replace(frame, tracks)
     assert not report.withheld
     other = Frame(scrambled(frame.image, safe.cover, seed), 0, Fraction(0))
     assert safe.cover.any() == bool((other.image != frame.image).any())
-    again, again_report = replacer.replace(other, tracks)
+    again, again_report = other_replacer.replace(other, tracks)
     assert np.array_equal(safe.image, again.image)
     assert np.array_equal(safe.cover, again.cover)
     assert report == again_report
@@ -111,6 +115,16 @@ def stream(name: str, script: dict[int, list[Detection]], covers: list[np.ndarra
     with source, sink:
         process_stream(source, sink, ScriptedDetector(script), LookaheadTracker(lookahead=2), replacer)
     return sink
+
+
+def test_a_calmed_stream_that_mixes_frames_sees_nothing_under_a_cover() -> None:
+    """A face that is there in every frame, so that every frame is mixed with the one before."""
+    script = {index: [make_detection(90 + 2 * index, 75, 60)] for index in range(6)}
+    first = stream("toy, calmed", script, None).frames
+    second = stream("toy, calmed", script, [frame.cover for frame in first]).frames
+    bare = stream("toy", script, None).frames
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(first, second, strict=True))
+    assert any(not np.array_equal(one.image, other.image) for one, other in zip(first, bare, strict=True))
 
 
 @pytest.mark.parametrize("name", GENERATORS)
