@@ -176,5 +176,7 @@ def test_what_many_looks_do_not_take_for_a_face_is_not_covered_at_all() -> None:
     """The looks of the second ahead count: leaves out of focus do not flash up as a blob."""
     weak = {index: [make_detection(300, 300, 100, 0.35)] for index in range(20, 60)}
     assert not any(follow({**weak, 20: [make_detection(300, 300, 100, 0.55)]}, 90))
+    late = {**weak, 50: [make_detection(300, 300, 100, 0.55)]}
+    assert not any(follow(late, 90, LookaheadTracker(lookahead=30))), "nor before its birth"
     sure = follow({**weak, 20: [make_detection(300, 300, 100, 0.55)], 45: [make_detection(300, 300, 100, 0.7)]}, 90)
     assert all(sure[20:60])

@@ -65,7 +65,7 @@ class Link:
     @property
     def disbelieved(self) -> bool:
         """Whether the detector takes it for no face, on the average of many looks. One sure look changes that."""
-        return self.uncertain and self.hits >= _MANY_LOOKS and self.score_sum < _DISBELIEVED_SCORE * self.hits
+        return self.uncertain and disbelieved(self.score_sum, self.hits)
 
     def see(self, frame_index: int, state: State, score: float) -> None:
         """Take a new detection."""
@@ -78,6 +78,11 @@ class Link:
         self.score_sum += score
         self.hits += 1
         self.shadowed = 0
+
+
+def disbelieved(score_sum: float, looks: int) -> bool:
+    """Tell whether so many looks are enough, and their scores low enough, to take what they saw for no face."""
+    return looks >= _MANY_LOOKS and score_sum < _DISBELIEVED_SCORE * looks
 
 
 @dataclass(frozen=True, slots=True)

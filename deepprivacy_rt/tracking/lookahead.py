@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepprivacy_rt.tracking.association import boxes_of, match, overlap
-from deepprivacy_rt.tracking.linking import Link, Linker
+from deepprivacy_rt.tracking.linking import Link, Linker, disbelieved
 from deepprivacy_rt.tracking.settings import TrackerSettings
 from deepprivacy_rt.tracking.state import (
     State,
@@ -51,6 +51,12 @@ class _Life:
 
     link: Link
     looks: deque[_Look] = field(default_factory=deque)
+
+    @property
+    def disbelieved(self) -> bool:
+        """As the link's, or by the looks in the window, those before its birth included."""
+        scores = [look.score for look in self.looks]
+        return self.link.disbelieved or (self.link.uncertain and disbelieved(sum(scores), len(scores)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class LookaheadTracker:
         frame = self._pending.popleft()
         while self._weak and self._weak[0][0] <= frame:
             self._weak.popleft()
-        lives = [life for life in self._lives.values() if not life.link.disbelieved]
+        lives = [life for life in self._lives.values() if not life.disbelieved]
         places = [place for life in lives if (place := self._place(life, frame)) is not None]
         tracks = [_track(place) for place in _without_echoes(places)]
         self._forget(frame)
