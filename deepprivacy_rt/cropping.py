@@ -254,7 +254,7 @@ def _reach(transform: Affine) -> int:
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
     # The edge of a polygon and a bilinear tap reach one pixel each. A frame that is shrunk by a whole factor has cells
     # of at most one patch pixel in place of pixels, and a cell reaches one more.
-    return 2 if scale <= 1.0 else 2 * math.ceil(scale)
+    return 2 if scale <= 1.0 else 2 * math.ceil(scale) - 1
 
 
 def _color_around(image: Image, cover: NDArray[np.uint8], outline: Points) -> tuple[int, ...]:

@@ -197,7 +197,7 @@ def test_the_mask_of_a_face_that_moves_by_parts_of_a_pixel_stays_the_same() -> N
     random = np.random.default_rng(0)
     cropper = AlignedCropper(128, Region.FACE)
     frame = Frame(np.full((400, 400, 3), 90, np.uint8), 0, make_frame().pts)
-    for size in (40, 75, 110, 150):
+    for size in (26, 40, 60, 75, 110, 150):
         masks = []
         for _ in range(8):
             track = make_track(200 + random.uniform(-3, 3), 200 + random.uniform(-3, 3), size)
