@@ -167,7 +167,9 @@ def test_reconnecting_leaves_nothing_behind(server: RtspServer, watch: Watch) ->
             server.kill()
             watch.until_state("lost", 5)
             server.start()
-        assert counts[1:] == counts[:1] * 3
+        # A thread that is just ending may be counted or not; what is left behind each time adds up.
+        threads, descriptors = zip(*counts, strict=True)
+        assert threads[-1] <= threads[0] + 1 and descriptors[-1] <= descriptors[0] + 1, counts
 
 
 def test_a_slow_consumer_gets_fresh_frames(server: RtspServer) -> None:
