@@ -26,8 +26,9 @@ from deepprivacy_rt.types import Affine, Box, FacePatch, FaceTrack, Frame, Image
 _OUTLINE_POINTS = 64
 _SUBPIXEL_BITS = 4
 _NO_COLOR = 128
-_WIDER = 2.0
-"""Patch pixels by which the mask is wider than the cover, about what it is when read off the frame."""
+_WIDER = 1.0
+"""Patch pixels by which the mask is wider than the cover; half a pixel in training. More than one gives some faces a
+dark rim, see docs/adr/0008."""
 _COLOR_ROWS = 100
 """Rows that are looked at for the colour around a face, about: more do not change it."""
 

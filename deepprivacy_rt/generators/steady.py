@@ -22,7 +22,7 @@ from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Image, Points, Re
 
 Floats = NDArray[np.float32]
 
-_CALMING_SECONDS = 0.15
+_CALMING_SECONDS = 0.08
 """Time constant of the mixing at rest. Longer blurs, and opens and shuts mouths late."""
 _SAME, _OTHER = 14.0, 34.0
 """Mean differences, in levels of 255 over some pixels, up to which a change is restlessness, and from which it is a
