@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from deepprivacy_rt.weights import Weights
+
+PACKED_PICTURES = 24
 
 
 def pytest_configure() -> None:
@@ -31,3 +35,23 @@ def shared() -> Path:
 def model_file() -> Callable[[str], Path]:
     """Return the function that gives the verified file of a model, fetched when missing."""
     return Weights().path
+
+
+@pytest.fixture(scope="session")
+def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a pack of 24 of the training pictures."""
+    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+    from deepprivacy_rt.training.dataset import pack
+
+    folder = tmp_path_factory.mktemp("faces")
+    lines = (shared / "data/faces/manifest.jsonl").read_text().splitlines()[:PACKED_PICTURES]
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    for line in lines:
+        name = json.loads(line)["file"]
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(shared / "data/faces" / name, folder / name)
+    output = folder / "pack.npz"
+    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
+    kept = pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), lambda _: None)
+    assert kept >= PACKED_PICTURES * 0.8
+    return output

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 from deepprivacy_rt.errors import TrainingError
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
 from deepprivacy_rt.networks.serialization import save_generator
 from deepprivacy_rt.training import quantize as module
-from deepprivacy_rt.training.dataset import pack
 from deepprivacy_rt.training.quantize import Comparison, make
-
-PICTURES = 24
-
-
-@pytest.fixture(scope="module")
-def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    lines = (shared / "data/faces/manifest.jsonl").read_text().splitlines()[:PICTURES]
-    (folder / "manifest.jsonl").write_text("\n".join(lines))
-    for line in lines:
-        name = json.loads(line)["file"]
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(shared / "data/faces" / name, folder / name)
-    output = folder / "pack.npz"
-    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
-    pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), lambda _: None)
-    return output
 
 
 def test_error_counts_under_the_cover_only() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import pytest
 import torch
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
-from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 from deepprivacy_rt.errors import ConfigError, DeviceError, TrainingError
 from deepprivacy_rt.networks.generator import GeneratorConfig
 from deepprivacy_rt.networks.serialization import load_generator
@@ -24,23 +20,6 @@ from deepprivacy_rt.training.sheets import plain_views
 from deepprivacy_rt.training.views import warp_between
 
 CPU = torch.device("cpu")
-PICTURES = 24
-
-
-@pytest.fixture(scope="module")
-def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    lines = (shared / "data/faces/manifest.jsonl").read_text().splitlines()[:PICTURES]
-    (folder / "manifest.jsonl").write_text("\n".join(lines))
-    for line in lines:
-        name = json.loads(line)["file"]
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(shared / "data/faces" / name, folder / name)
-    output = folder / "pack.npz"
-    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
-    kept = pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), lambda _: None)
-    assert kept >= PICTURES * 0.8
-    return output
 
 
 @pytest.fixture
