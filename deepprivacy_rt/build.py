@@ -21,12 +21,17 @@ from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.detectors.paced import PacedDetector
-from deepprivacy_rt.errors import DeviceError
+from deepprivacy_rt.errors import DeviceError, UsageError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
+from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
+from deepprivacy_rt.networks.bank import Identity, pick, read_bank
+from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.pipeline import FaceReplacer, FrameReport, StageTimes, StreamSummary, process_stream
+from deepprivacy_rt.runtimes.openvino import is_installed
 from deepprivacy_rt.sinks.file import FileSink
 from deepprivacy_rt.sinks.image import ImageSink
 from deepprivacy_rt.sources import is_image
@@ -51,6 +56,7 @@ class Anonymizer:
     :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar notes: what a user should know about the choices made, one line each.
     :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
+    :ivar mesh: reads expressions; None: faces stay at rest.
     """
 
     new_detector: Callable[[], Detector]
@@ -59,10 +65,25 @@ class Anonymizer:
     device: str
     notes: tuple[str, ...]
     steady: bool = False
+    mesh: FaceMesh | None = None
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
         return SteadyGenerator(self.generator, frame_rate) if self.steady else self.generator
+
+    def new_replacer(self, frame_rate: float, times: StageTimes | None) -> FaceReplacer:
+        """Return what replaces the faces of one stream.
+
+        :param times: where the time of the stages is noted; None: only in its own.
+        """
+        return FaceReplacer(
+            AlignedCropper(self.generator.patch_size, self.region),
+            self.new_generator(frame_rate),
+            PatchBlender(),
+            times,
+            SolidGenerator(self.generator.patch_size),
+            ExpressionReader(self.mesh, frame_rate) if self.mesh is not None else None,
+        )
 
     def run(
         self,
@@ -81,9 +102,7 @@ class Anonymizer:
         """
         settings = TrackerSettings(frame_rate=min(max(frame_rate, 1.0), 1000.0))
         tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
-        cropper = AlignedCropper(self.generator.patch_size, self.region)
-        filler = SolidGenerator(self.generator.patch_size)
-        replacer = FaceReplacer(cropper, self.new_generator(settings.frame_rate), PatchBlender(), times, filler)
+        replacer = self.new_replacer(settings.frame_rate, times)
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 
 
@@ -93,6 +112,12 @@ def build_anonymizer(config: FaceConfig, weights: Weights, *, generator_file: Pa
     :param generator_file: weights of a generator to try in place of the shipped one; no checksum is known of it.
     """
     device, notes = choose_device(config.device, needed=config.filter == "gan")
+    mesh = None
+    if config.filter == "gan" and config.privacy == "standard":
+        if is_installed():
+            mesh = FaceMesh(weights.path("face-landmark"))
+        else:
+            notes = (*notes, "OpenVINO is not installed: mouths and eyelids of generated faces stay at rest")
     return Anonymizer(
         new_detector=_detectors(config, weights),
         generator=_generator(config, weights, device, generator_file),
@@ -100,6 +125,7 @@ def build_anonymizer(config: FaceConfig, weights: Weights, *, generator_file: Pa
         device=device,
         notes=notes,
         steady=config.filter == "gan",
+        mesh=mesh,
     )
 
 
@@ -202,7 +228,7 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
     if device == "cpu" and config.precision == "auto" and file is None:
         weights.path("face128-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
         quantized = weights.path("face128-int8")
-    return GanGenerator(
+    generator = GanGenerator(
         weights.path("face128") if file is None else file,
         device=device,
         salt=salt,
@@ -210,3 +236,13 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
         quantized=quantized,
         precision=config.precision,
     )
+    if config.identity == "random":
+        return generator
+    if file is not None:
+        raise UsageError(f"identity {config.identity!r} belongs to the shipped generator; choose random")
+    return generator.as_identity(pick(read_identities(weights), config.identity).latent)
+
+
+def read_identities(weights: Weights) -> list[Identity]:
+    """Return the bank of the shipped generator. Raises WeightsError."""
+    return read_bank(weights.path("face128-identities"), read_prior(weights.path("face128")).latent)

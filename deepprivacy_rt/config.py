@@ -31,6 +31,7 @@ Region = Literal["face", "head"]
 Effort = Literal["fast", "balanced", "thorough"]
 DetectorName = Literal["blazeface", "yunet"]
 Precision = Literal["auto", "f32"]
+Privacy = Literal["standard", "strict"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 ConfigT = TypeVar("ConfigT")
@@ -43,6 +44,9 @@ class FaceConfig:
     :ivar device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar precision: of the generator; ``auto``: int8 on CPUs with VNNI (a few grey levels from float32), bfloat16 on
         other hardware that has it, else float32; ``f32``: float32 everywhere.
+    :ivar privacy: ``standard``: mouth and eyelids of a generated face follow the original's, by three numbers;
+        ``strict``: nothing of a face but box and keypoints is read, and generated faces stay at rest.
+    :ivar identity: ``random``, or name or number of the bank (``deepprivacy-rt identities``) for all faces.
     :ivar seed: makes synthetic identities reproducible; None draws a fresh secret for every run.
     """
 
@@ -52,6 +56,8 @@ class FaceConfig:
     effort: Effort = "balanced"
     device: str = "auto"
     precision: Precision = "auto"
+    privacy: Privacy = "standard"
+    identity: str = "random"
     seed: int | None = None
 
     def __post_init__(self) -> None:

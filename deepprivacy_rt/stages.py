@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
+from deepprivacy_rt.types import Detection, Expression, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
 
 
 class Source(Protocol):
@@ -39,6 +39,14 @@ class Tracker(Protocol):
 
     def update(self, frame_index: int, detections: Sequence[Detection]) -> Sequence[FaceTrack]:
         """Return all faces to cover in this frame, the ones lost for the moment included."""
+        ...
+
+
+class ExpressionReader(Protocol):
+    """Reads off the original what faces do. Nothing but these few numbers goes on to the generator."""
+
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> Sequence[Expression]:
+        """Return one expression per track, in their order."""
         ...
 
 

@@ -142,6 +142,18 @@ class Evidence(enum.Enum):
     """Before the first detection, known by looking ahead."""
 
 
+class Expression(NamedTuple):
+    """What a face does: openings from 0 (shut) to 1 (wide open). All that is read off a face but its keypoints."""
+
+    mouth: float
+    right_eye: float
+    left_eye: float
+
+
+REST = Expression(mouth=0.08, right_eye=0.7, left_eye=0.7)
+"""A face at rest: the middle of the training faces."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceTrack:
     """One face in one frame, followed over time.
@@ -153,6 +165,7 @@ class FaceTrack:
     :ivar keypoints: (6, 2) float32, smoothed, frame pixels.
     :ivar score: confidence of the latest detection behind it.
     :ivar uncertain: seen so faintly that it may be no face at all; it is covered all the same, by a fill.
+    :ivar expression: at rest, unless something reads it off the face.
     """
 
     track_id: int
@@ -162,10 +175,13 @@ class FaceTrack:
     score: float
     evidence: Evidence
     uncertain: bool = False
+    expression: Expression = REST
 
     def __post_init__(self) -> None:
         _check_box(self.box)
         _check_keypoints(self.keypoints)
+        if not all(0.0 <= value <= 1.0 for value in self.expression):
+            raise ValueError(f"expression must lie in 0..1, not {tuple(self.expression)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

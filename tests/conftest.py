@@ -41,6 +41,7 @@ def model_file() -> Callable[[str], Path]:
 def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a pack of 24 of the training pictures."""
     from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+    from deepprivacy_rt.expressions.face_mesh import FaceMesh
     from deepprivacy_rt.training.dataset import pack
 
     folder = tmp_path_factory.mktemp("faces")
@@ -52,6 +53,7 @@ def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: py
         shutil.copy(shared / "data/faces" / name, folder / name)
     output = folder / "pack.npz"
     networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
-    kept = pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), lambda _: None)
+    mesh = FaceMesh(model_file("face-landmark"))
+    kept = pack(folder, output, BlazeFaceDetector(*networks, effort="fast"), mesh, lambda _: None)
     assert kept >= PACKED_PICTURES * 0.8
     return output

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepprivacy_rt.cropping import AlignedCropper, Region, roll_of, transform_points
+from deepprivacy_rt.cropping import AlignedCropper, Region
+from deepprivacy_rt.geometry import roll_of, transform_points
 from deepprivacy_rt.types import Box, Evidence, FaceTrack, Frame, SafeFrame
 
 UPRIGHT = np.array([[-0.2, -0.15], [0.2, -0.15], [0, 0.05], [0, 0.25], [-0.45, -0.1], [0.45, -0.1]], np.float32)

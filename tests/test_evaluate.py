@@ -15,7 +15,8 @@ from deepprivacy_rt.audit.faces import FaceFinder
 from deepprivacy_rt.cli.evaluate import find_jobs
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.evaluation.distribution import held_out_embeddings
-from deepprivacy_rt.evaluation.expression import FaceMesh, correlation, openings
+from deepprivacy_rt.evaluation.expression import correlation, openings_at
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.training.dataset import held_out
 from tests.cli_helpers import REPOSITORY, ffmpeg, run
 
@@ -38,7 +39,7 @@ def test_the_mesh_sees_a_mouth_open_and_does_not_in_a_covered_face(
             fill[y0:y1, x0:x1] = 120
             blurred = cv2.resize(cv2.resize(image, None, fx=0.4, fy=0.4), image.shape[1::-1])
             for series, picture in ((original, image), (smaller, blurred), (covered, fill)):
-                series.append(openings(mesh.points(picture, face)).mouth)
+                series.append(openings_at(mesh, picture, face).mouth)
     assert min(original) < 0.03 and max(original) > 0.3  # looked at: shut, and wide open
     assert correlation(original, smaller) > 0.95
     assert np.ptp(covered) < 0.5 * np.ptp(original)

@@ -20,7 +20,7 @@ from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.evaluation.copies import OtherIdentity, RememberedDetector
 from deepprivacy_rt.evaluation.crops import aligned_luma, warped
 from deepprivacy_rt.evaluation.distribution import frechet_distance, kernel_distance
-from deepprivacy_rt.evaluation.expression import Openings, correlation, openings
+from deepprivacy_rt.evaluation.expression import correlation
 from deepprivacy_rt.evaluation.flicker import change
 from deepprivacy_rt.evaluation.groups import person_of, read_groups, spread
 from deepprivacy_rt.evaluation.keypoints import inter_ocular, keypoint_error
@@ -29,6 +29,7 @@ from deepprivacy_rt.evaluation.observer import FaceMeasures, FileRun
 from deepprivacy_rt.evaluation.sharpness import own_side, sharpness
 from deepprivacy_rt.evaluation.similarity import mean_similarity, similarity_to_others
 from deepprivacy_rt.evaluation.targets import targets
+from deepprivacy_rt.expressions.face_mesh import Openings, openings
 from deepprivacy_rt.testing import make_detection, make_frame
 from deepprivacy_rt.types import Box, Detection, Frame
 from tests.test_gan import make_patches
@@ -94,7 +95,7 @@ def test_openings_are_distances_in_space_over_the_size_of_the_face() -> None:
     mesh[[133, 362]] = [[20, 0, 0], [60, 20, 80]]
     mesh[[159, 145]] = [[10, -3, 0], [10, 3, 0]]
     mesh[[386, 374]] = [[50, 0, 80], [50, 10, 80]]
-    assert openings(mesh) == pytest.approx((0.3, (6 / 20 + 10 / 20) / 2))
+    assert openings(mesh) == pytest.approx((0.3, 6 / 20, 10 / 20))
     assert openings(mesh * 2) == pytest.approx(openings(mesh))
 
 
@@ -229,8 +230,8 @@ def test_numbers_of_a_clip_that_is_known() -> None:
     count = 12
     records, seen = [], []
     for number in range(count):
-        opening = Openings(0.1 * (number % 3), 0.3)
-        halved = Openings(opening.mouth / 2, 0.3)
+        opening = Openings(0.1 * (number % 3), 0.3, 0.3)
+        halved = Openings(opening.mouth / 2, 0.3, 0.3)
         records.append(face_record(number, 0, 0.5 if number < 3 else 0.1, (axes[0], axes[1])))
         seen.append(FaceMeasures(0.2 if number % 2 else None, (4.0, 2.0), (2.0, 3.0), (opening, halved)))
     records += [

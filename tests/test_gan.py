@@ -65,7 +65,7 @@ def inputs(weights: Path) -> list[np.ndarray]:
     image = random.uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32) * (1 - mask)
     points = np.array([[[-0.2, -0.1], [0.2, -0.1], [0, 0.1], [0, 0.25], [-0.45, 0], [0.45, 0]]], np.float32)
     latent = load_generator(weights).prior_mean.numpy()[None]
-    return [image, mask, points, latent]
+    return [image, mask, points, latent, np.array([[0.5, 0.2, 0.9]], np.float32)]
 
 
 def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray]) -> None:
@@ -80,7 +80,8 @@ def test_the_network_is_small_enough_for_live_use() -> None:
 
     network = Generator(GeneratorConfig()).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, 128, 128), torch.ones(1, 1, 128, 128), torch.zeros(1, 6, 2), torch.zeros(1, 64))
+        patch = torch.zeros(1, 3, 128, 128), torch.ones(1, 1, 128, 128)
+        network(*patch, torch.zeros(1, 6, 2), torch.zeros(1, 64), torch.zeros(1, 3))
     assert counter.get_total_flops() / 2 < 1.6e9
 
 
@@ -131,7 +132,8 @@ def test_int8_is_close_to_float32(
     points = np.array([[-0.2, -0.1], [0.2, -0.1], [0, 0.1], [0, 0.25], [-0.45, 0], [0.45, 0]])
     points = points + random.normal(0, 0.05, (12, 6, 2))
     latent = prior.mean + 0.9 * random.standard_normal((12, prior.latent)) @ prior.factor.T
-    arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32)
+    told = random.uniform(0, 1, (12, 3)).astype(np.float32)
+    arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32), told
     int8, exact = (
         np.clip(executor.run(*arrays), -1, 1) * 127.5
         for executor in (load_quantized(quantized), load_float(weights, prior, None, exact=True))

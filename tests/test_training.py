@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import torch
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import ConfigError, DeviceError, TrainingError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.networks.generator import GeneratorConfig
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.training.config import TrainConfig, read_config
 from deepprivacy_rt.training.dataset import held_out, load, pack
+from deepprivacy_rt.training.following import Follower, drawn_expressions
 from deepprivacy_rt.training.run import Run, choose_device
 from deepprivacy_rt.training.sheets import plain_views
 from deepprivacy_rt.training.views import warp_between
@@ -25,7 +28,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def config() -> TrainConfig:
     generator = GeneratorConfig(size=32, width=16, latent=8, style=32)
-    return TrainConfig(pack="", output="", generator=generator, discriminator_width=8, batch=4, pictures=4000)
+    return TrainConfig(
+        pack="", output="", generator=generator, discriminator_width=8, batch=4, pictures=4000, probe_steps=3
+    )
 
 
 def make_run(config: TrainConfig, packed: Path, output: Path, **options: object) -> Run:
@@ -113,6 +118,35 @@ def test_views_of_one_face_warp_onto_each_other(packed: Path, config: TrainConfi
     assert aligned < 0.6 * unaligned
 
 
+def test_a_probe_learns_expressions_and_has_a_picture_follow_them(
+    packed: Path, model_file: Callable[[str], Path]
+) -> None:
+    """It reads faces that it knows, and its gradient opens a mouth as Face Mesh, which it never saw, says too."""
+    data, region = load(packed, CPU, lambda _: True, GEOMETRY[Region.FACE].side), GEOMETRY[Region.FACE]
+    views = plain_views(data, region, 128, torch.arange(len(data.units)))
+    follower = Follower(CPU, FaceMesh(model_file("face-landmark")))
+    errors = [follower.learn(views.target, views.keypoints, views.expression).item() for _ in range(60)]
+    assert errors[-1] < 0.5 * errors[0]
+    told = views.expression + 0.3
+    image = views.target.clone().requires_grad_()
+    loss = follower.loss(image, views.keypoints, told)
+    loss.backward()  # type: ignore[no-untyped-call]
+    moved = views.target - 40 * image.grad  # type: ignore[operator]
+    assert follower.loss(moved, views.keypoints, told) < loss
+    labels, read = follower.label(views.target, views.keypoints, region)
+    assert len(labels) == read.sum() == min(16, len(data.units))
+    # The same faces, cut at another size and turned upright: what Face Mesh said when they were packed.
+    assert (labels[:, 0] - views.expression[:16, 0]).abs().median() < 0.05
+
+
+def test_drawn_expressions_open_mouths_more_than_photographs_do() -> None:
+    calm = torch.tensor([[0.05, 0.7, 0.7]]).repeat(2000, 1)
+    drawn = drawn_expressions(calm, torch.Generator().manual_seed(0))
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert 0.15 < (drawn[:, 0] > 0.4).float().mean() < 0.3
+    assert torch.equal(drawn[:, 1:], calm[:, 1:])
+
+
 def test_held_out_faces_are_a_tenth() -> None:
     assert 0.07 < np.mean([held_out(f"sfhq/{i:05d}.jpg") for i in range(3000)]) < 0.13
 
@@ -121,7 +155,7 @@ def test_bad_input_is_named(tmp_path: Path, config: TrainConfig) -> None:
     with pytest.raises(TrainingError, match="nowhere.npz"):
         make_run(config, tmp_path / "nowhere.npz", tmp_path)
     with pytest.raises(TrainingError, match="manifest.jsonl"):
-        pack(tmp_path, tmp_path / "x.npz", None, lambda _: None)  # type: ignore[arg-type]
+        pack(tmp_path, tmp_path / "x.npz", None, None, lambda _: None)  # type: ignore[arg-type]
     recipe = tmp_path / "r.toml"
     recipe.write_text('pack = "a"\noutput = "b"\nbatches = 3\n')
     with pytest.raises(ConfigError, match="batches"):

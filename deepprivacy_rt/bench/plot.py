@@ -14,6 +14,7 @@ from deepprivacy_rt.types import Image
 _COLOURS = {
     "detect": (66, 114, 196),
     "track": (140, 170, 220),
+    "express": (110, 180, 180),
     "erase": (150, 150, 150),
     "cut": (190, 190, 120),
     "generate": (214, 96, 60),

@@ -17,6 +17,7 @@ from deepprivacy_rt.config import (
     Effort,
     Filter,
     Preset,
+    Privacy,
     Region,
     load,
     override,
@@ -56,8 +57,11 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
     choice("region", Region, "cover the face, or the head with hair and ears (default: face)")
     choice("effort", Effort, "how hard to look for faces (default: balanced)")
     choice("detector", DetectorName, "who looks for faces (default: blazeface)")
+    choice("privacy", Privacy, "mouth and eyelids follow the original's, or stay at rest (default: standard)")
     help_ = "auto, cpu, cuda, cuda:N or mps, for the generator (default: auto); one that is missing is an error"
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help=help_)
+    help_ = "random, or a name or number of `deepprivacy-rt identities`, for all faces (default: random)"
+    group.add_argument("--identity", dest="faces.identity", metavar="NAME", help=help_)
     help_ = "the same synthetic faces in every run; anybody who knows it can draw them too, so for tests only"
     group.add_argument("--seed", dest="faces.seed", type=int, metavar="N", help=help_)
 

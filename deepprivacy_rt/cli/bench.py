@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepprivacy_rt.cli.files import check_side_file, one_line, write_side_file
-from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Filter, Precision, Preset, Region
+from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Filter, Precision, Preset, Privacy, Region
 from deepprivacy_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,14 @@ of faces x size of picture) is warmed up first, and says how many of the placed 
 
 file: as fast as it goes, into x264 or nothing. live: frames come at --rate like a camera's; late ones are dropped.
 What each number is, and the JSON: docs/bench.md."""
-_FACE_OPTIONS = {"filter": Filter, "region": Region, "effort": Effort, "detector": DetectorName, "precision": Precision}
+_FACE_OPTIONS = {
+    "filter": Filter,
+    "region": Region,
+    "effort": Effort,
+    "detector": DetectorName,
+    "precision": Precision,
+    "privacy": Privacy,
+}
 _FACES, _SIZES = (0, 1, 4, 16), ((640, 480), (1280, 720), (1920, 1080))
 _LEAST_SIDE, _MOST_SIDE, _MOST_FACES = 64, 8192, 64
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from deepprivacy_rt.cli.batch import make_plan
 from deepprivacy_rt.cli.files import check_side_file, one_line, write_side_file
-from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Precision, Region
+from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Precision, Privacy, Region
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.sources import IMAGE_SUFFIXES
 
@@ -26,7 +26,13 @@ Anonymize clips and pictures with a generator, and measure the result: are peopl
 The same files are encoded again, pixelated and filled, as floors for every number. Meanings: docs/evaluate.md.
 
 exit codes: 0 measured; 1 a failure, or with --check a target missed; 2 wrong usage, or something missing here"""
-_FACE_OPTIONS = {"region": Region, "effort": Effort, "detector": DetectorName, "precision": Precision}
+_FACE_OPTIONS = {
+    "region": Region,
+    "effort": Effort,
+    "detector": DetectorName,
+    "precision": Precision,
+    "privacy": Privacy,
+}
 _RECOGNISER, _DETECTOR = "mobileface_v3_112.onnx", "yunet_n_dynamic.onnx"
 
 
@@ -172,7 +178,7 @@ def _networks(args: argparse.Namespace, weights: typing.Any) -> Networks:
     from deepprivacy_rt.audit.recogniser import Recogniser
     from deepprivacy_rt.audit.thresholds import measured_threshold, stored_threshold
     from deepprivacy_rt.evaluation.evaluate import Networks
-    from deepprivacy_rt.evaluation.expression import FaceMesh
+    from deepprivacy_rt.expressions.face_mesh import FaceMesh
 
     detector = args.models / _DETECTOR
     finder = FaceFinder(detector if detector.is_file() else weights.path("yunet"))

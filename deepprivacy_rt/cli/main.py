@@ -23,6 +23,7 @@ COMMANDS = {
     "devices": "list cameras with their modes, and virtual cameras",
     "doctor": "check what this machine has, with the cure for what is missing",
     "evaluate": "measure how good and how safe the generated faces are",
+    "identities": "list the faces that --identity can choose, and show them",
     "run": "replace faces in a live picture: camera or stream in, virtual camera, stream or file out",
     "train": "train a face generator",
     "weights": "fetch, list and verify model files",

@@ -12,7 +12,18 @@ import time
 import typing
 from pathlib import Path
 
-from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Filter, Region, RunConfig, load, override, to_toml
+from deepprivacy_rt.config import (
+    DetectorName,
+    Effort,
+    FaceConfig,
+    Filter,
+    Privacy,
+    Region,
+    RunConfig,
+    load,
+    override,
+    to_toml,
+)
 from deepprivacy_rt.errors import UsageError
 
 _DESCRIPTION = """\
@@ -61,9 +72,12 @@ def _add_live(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_faces(group: argparse._ArgumentGroup) -> None:
-    for name, values in (("filter", Filter), ("region", Region), ("effort", Effort), ("detector", DetectorName)):
+    kinds = {"filter": Filter, "region": Region, "effort": Effort, "detector": DetectorName, "privacy": Privacy}
+    for name, values in kinds.items():
         group.add_argument(f"--{name}", dest=f"faces.{name}", choices=typing.get_args(values))
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps")
+    help_ = "random, or a name or number of `deepprivacy-rt identities`, for all faces (default: random)"
+    group.add_argument("--identity", dest="faces.identity", metavar="NAME", help=help_)
     group.add_argument("--seed", dest="faces.seed", type=int, metavar="N", help="the same faces in every run")
 
 

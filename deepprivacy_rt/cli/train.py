@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import typing
 from pathlib import Path
 
 from deepprivacy_rt.errors import UsageError
+
+if typing.TYPE_CHECKING:
+    from deepprivacy_rt.expressions.face_mesh import FaceMesh
+    from deepprivacy_rt.weights import Weights
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,15 +38,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises ConfigError, TrainingError, DeviceError, WeightsError."""
+    from deepprivacy_rt.expressions.face_mesh import FaceMesh
     from deepprivacy_rt.training.config import read_config
     from deepprivacy_rt.training.run import Run, choose_device
+    from deepprivacy_rt.weights import Weights
 
     if args.minutes is not None and args.minutes <= 0:
         raise UsageError("--minutes must be positive")
     config = read_config(args.config)
     pack = args.config.parent / config.pack
+    weights = Weights(report=print)
+    mesh = FaceMesh(weights.path("face-landmark"))
     if args.pack is not None:
-        _pack(args.pack, pack)
+        _pack(args.pack, pack, mesh, weights)
     training = Run(
         config,
         pack,
@@ -49,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         device=choose_device(args.device),
         resume=not args.fresh,
         warm_start=args.warm_start,
+        mesh=mesh,
     )
     if args.fit_minutes is not None and training.trainer.step_count == 0:
         training.fit_length(args.fit_minutes)
@@ -58,14 +68,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pack(folder: Path, output: Path) -> None:
+def _pack(folder: Path, output: Path, mesh: FaceMesh, weights: Weights) -> None:
     from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
     from deepprivacy_rt.training.dataset import pack
-    from deepprivacy_rt.weights import Weights
 
-    weights = Weights(report=print)
     detector = BlazeFaceDetector(
         weights.path("blazeface-full-range"), weights.path("blazeface-short-range"), effort="thorough"
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    pack(folder, output, detector)
+    pack(folder, output, detector, mesh)

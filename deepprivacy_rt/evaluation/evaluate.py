@@ -16,10 +16,10 @@ from deepprivacy_rt.audit.thresholds import Threshold
 from deepprivacy_rt.errors import DeepPrivacyError, SinkError, SourceError, StageError, UsageError
 from deepprivacy_rt.evaluation.copies import GENERATED, TREATMENTS, CopyMaker
 from deepprivacy_rt.evaluation.diversity import MOST_CONTEXTS, Variants, make_variants
-from deepprivacy_rt.evaluation.expression import FaceMesh
 from deepprivacy_rt.evaluation.groups import Attributes
 from deepprivacy_rt.evaluation.observer import Context, FileRun, Observer
 from deepprivacy_rt.evaluation.results import Results, summarise
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.sources import is_image
 
 _SUCCESSIVE = 2

@@ -16,9 +16,10 @@ from deepprivacy_rt.audit.recogniser import Embedding
 from deepprivacy_rt.audit.records import FaceRecord, FileAudit
 from deepprivacy_rt.audit.summary import LARGE
 from deepprivacy_rt.audit.thresholds import Threshold
-from deepprivacy_rt.evaluation.expression import Openings, correlation
+from deepprivacy_rt.evaluation.expression import correlation
 from deepprivacy_rt.evaluation.observer import FaceMeasures, FileRun
 from deepprivacy_rt.evaluation.similarity import mean_similarity
+from deepprivacy_rt.expressions.face_mesh import Openings
 
 Guessed: TypeAlias = dict[int, bool]
 """Whether the first guess was right, by the ``id`` of the record; records outlive it."""

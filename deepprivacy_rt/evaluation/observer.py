@@ -11,10 +11,11 @@ from deepprivacy_rt.audit.faces import Face
 from deepprivacy_rt.audit.records import FaceRecord, FileAudit
 from deepprivacy_rt.audit.summary import LARGE
 from deepprivacy_rt.evaluation.crops import aligned_luma
-from deepprivacy_rt.evaluation.expression import FaceMesh, Openings, openings
+from deepprivacy_rt.evaluation.expression import openings_at
 from deepprivacy_rt.evaluation.flicker import change
 from deepprivacy_rt.evaluation.keypoints import keypoint_error
 from deepprivacy_rt.evaluation.sharpness import sharpness
+from deepprivacy_rt.expressions.face_mesh import FaceMesh, Openings
 from deepprivacy_rt.types import Frame, Image
 
 _CONTEXT_SIZE, _CONTEXT_SCORE = 64.0, 0.8
@@ -90,7 +91,7 @@ class Observer:
         error = None if record.copy is None else keypoint_error(points, record.copy.points)
         pair = None
         if self.mesh is not None and original_openings is not None:
-            pair = (original_openings, openings(self.mesh.points(after.image, record.face)))
+            pair = (original_openings, openings_at(self.mesh, after.image, record.face))
         self.measures.append(
             FaceMeasures(
                 keypoint_error=error,
@@ -103,7 +104,7 @@ class Observer:
     def _original(self, before: Frame, record: FaceRecord) -> tuple[float, Openings | None]:
         key = (before.index, record.track)
         if key not in self._originals:
-            found = None if self.mesh is None else openings(self.mesh.points(before.image, record.face))
+            found = None if self.mesh is None else openings_at(self.mesh, before.image, record.face)
             self._originals[key] = (sharpness(before.image, record.face.points), found)
         return self._originals[key]
 

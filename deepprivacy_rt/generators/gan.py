@@ -1,11 +1,12 @@
 """Faces from the trained network, on OpenVINO (CPU) or PyTorch (CUDA, MPS, and CPUs without OpenVINO).
 
-All that enters the network is a patch's erased pixels, its mask, its keypoints, and a latent that is drawn from the
-track's identity number and the session's salt: nothing of the face.
+All that enters the network is a patch's erased pixels, its mask, its keypoints, its expression (three numbers, at rest
+where ``privacy`` is ``strict``), and a latent that is drawn from the track's identity number and the session's salt.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +26,15 @@ Precision: TypeAlias = Literal["auto", "f32"]
 TRUNCATION = 0.9
 """Latents are drawn with this share of the prior's deviation: its tails are where faces go wrong."""
 
+_LEAST, _MOST = (0.0, 0.3, 0.3), (0.7, 1.0, 1.0)
+"""Range of expressions that was trained: beyond it, eyes do not shut but fall apart."""
+
 
 class Executor(Protocol):
     """Runs the network on one machine's hardware."""
 
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats) -> Floats:
-        """Map (n, 3, s, s), (n, 1, s, s), (n, 6, 2), (n, latent) float32 to (n, 3, s, s) float32."""
+    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
+        """Map (n, 3, s, s), (n, 1, s, s), (n, 6, 2), (n, latent), (n, 3) float32 to (n, 3, s, s) float32."""
         ...
 
 
@@ -60,6 +64,7 @@ class GanGenerator:
     ) -> None:
         self._prior = read_prior(weights)
         self._salt = salt
+        self._identity: Floats | None = None
         self._executor = self._choose(weights, device, cache_dir, quantized, exact=precision == "f32")
 
     def _choose(
@@ -76,13 +81,24 @@ class GanGenerator:
 
         return TorchExecutor(weights, device, exact=exact)
 
+    def as_identity(self, latent: Floats) -> GanGenerator:
+        """Return one that gives all faces this latent, (latent,) float32, and shares the network."""
+        other = copy.copy(self)
+        other._identity = latent
+        return other
+
     @property
     def patch_size(self) -> int:
         """Side of the patches in pixels."""
         return self._prior.size
 
     def latent(self, identity: int) -> Floats:
-        """Return the identity's latent, (latent,) float32: the prior's, seeded by a hash of salt and identity."""
+        """Return the identity's latent, (latent,) float32: the prior's, seeded by a hash of salt and identity.
+
+        Where one was given for all faces, that one.
+        """
+        if self._identity is not None:
+            return self._identity
         seed = hashlib.sha256(self._salt + identity.to_bytes(8, "little", signed=True)).digest()
         random = np.random.default_rng(int.from_bytes(seed, "little"))
         drawn = self._prior.mean + TRUNCATION * self._prior.factor @ random.standard_normal(self._prior.latent)
@@ -104,7 +120,8 @@ class GanGenerator:
         # Pixel centres → -1..1 over the outer edges of the patch.
         keypoints = (np.stack([patch.keypoints for patch in patches]) + 0.5) * np.float32(2 / size) - 1
         latent = np.stack([self.latent(patch.track.identity) for patch in patches])
-        output = self._executor.run(np.ascontiguousarray(image), mask, keypoints.astype(np.float32), latent)
+        expression = np.clip([patch.track.expression for patch in patches], _LEAST, _MOST).astype(np.float32)
+        output = self._executor.run(np.ascontiguousarray(image), mask, keypoints.astype(np.float32), latent, expression)
         return [
             Replacement(patch=patch, image=_to_image(face))
             for patch, face in zip(patches, output, strict=True)

@@ -30,9 +30,9 @@ class OpenVinoExecutor:
         self._network = network
         self.precision = precision
 
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats) -> Floats:
+    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
-        rows = zip(image, mask, keypoints, latent, strict=True)
+        rows = zip(image, mask, keypoints, latent, expression, strict=True)
         return np.concatenate([self._network.infer([array[None] for array in row])[0] for row in rows])
 
 
@@ -107,4 +107,4 @@ def _probe(prior: Prior) -> list[Floats]:
     image = random.uniform(-1, 1, (1, 3, size, size)).astype(np.float32) * (1 - mask)
     keypoints = [[[-0.2, -0.1], [0.2, -0.1], [0.0, 0.1], [0.0, 0.25], [-0.45, 0.0], [0.45, 0.0]]]
     latent = random.standard_normal((1, prior.latent)).astype(np.float32)
-    return [image, mask, np.array(keypoints, np.float32), latent]
+    return [image, mask, np.array(keypoints, np.float32), latent, np.array([[0.3, 0.6, 0.7]], np.float32)]

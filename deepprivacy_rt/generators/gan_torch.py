@@ -28,9 +28,9 @@ class TorchExecutor:
         self._autocast = self._device.type == "cuda" and not exact
 
     @torch.inference_mode()
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats) -> Floats:
+    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
-        inputs = [torch.from_numpy(array).to(self._device) for array in (image, mask, keypoints, latent)]
+        inputs = [torch.from_numpy(array).to(self._device) for array in (image, mask, keypoints, latent, expression)]
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
             output = self._network(*inputs)
         result: Floats = output.float().cpu().numpy()

@@ -2,7 +2,8 @@
 
 DeepPrivacy's contract (Hukkelås et al. 2019): erased crop, mask and sparse keypoints in, a full face out. What differs
 is chosen for live use on a CPU: a space-to-depth stem, so that no layer but the last works at full resolution; FiLM
-in place of normalisation; and one style vector per face from the latent, the pose and the pooled surroundings.
+in place of normalisation; and one style vector per face from the latent, the pose, the expression and the pooled
+surroundings. An expression is three numbers; at rest it adds nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepprivacy_rt.networks.blocks import ResidualBlock, act, conv, keypoint_maps
+from deepprivacy_rt.types import REST
+
+_EXPRESSION_GAIN = 5.0
+"""Brings deviations from rest, most below 0.2, to about the size of the other inputs."""
+_PLACES = [3, 0, 1]
+"""Keypoints at which mouth, right eye and left eye of an expression lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,17 @@ class Generator(nn.Module):
         self.register_buffer("prior_mean", torch.zeros(config.latent))
         self.register_buffer("prior_factor", torch.eye(config.latent))
         w, style = config.width, config.style
-        self.stem = conv(4 * 16 + config.keypoints, w)
+        self.rest: Tensor
+        self.register_buffer("rest", torch.tensor(REST), persistent=False)
+        self.stem = conv(4 * 16 + config.keypoints + len(REST), w)
         self.encode_4 = ResidualBlock(w)
         self.down_8 = conv(w, 2 * w, kernel=4, stride=2)
         self.encode_8 = ResidualBlock(2 * w)
         self.down_16 = conv(2 * w, 4 * w, kernel=4, stride=2)
         self.style = nn.Sequential(
-            nn.Linear(config.latent + 2 * config.keypoints + 4 * w, style), nn.LeakyReLU(0.2), nn.Linear(style, style)
+            nn.Linear(config.latent + 2 * config.keypoints + len(REST) + 4 * w, style),
+            nn.LeakyReLU(0.2),
+            nn.Linear(style, style),
         )
         self.middle = nn.ModuleList([ResidualBlock(4 * w, style) for _ in range(4)])
         self.merge_8 = conv(4 * w + 2 * w, 2 * w, kernel=1)
@@ -61,20 +72,24 @@ class Generator(nn.Module):
         self.up_1 = conv(w // 2, 4 * (w // 4))
         self.to_rgb = conv(w // 4, 3, gain=0.3)
 
-    def forward(self, image: Tensor, mask: Tensor, keypoints: Tensor, latent: Tensor) -> Tensor:
+    def forward(self, image: Tensor, mask: Tensor, keypoints: Tensor, latent: Tensor, expression: Tensor) -> Tensor:
         """Return (n, 3, s, s) RGB, about -1..1 (not clamped).
 
         :param image: (n, 3, s, s) RGB in -1..1, 0 where erased.
         :param mask: (n, 1, s, s), 1 where erased or unknown.
         :param keypoints: (n, 6, 2) x, y in -1..1 over the patch.
         :param latent: (n, latent), drawn from the prior.
+        :param expression: (n, 3) opening of mouth, right and left eye, 0..1.
         """
+        expression = _EXPRESSION_GAIN * (expression - self.rest)
         maps = keypoint_maps(keypoints, self.config.size // 4, sigma=1.0).to(image.dtype)
-        x = torch.cat([F.pixel_unshuffle(torch.cat([image, mask], dim=1), 4), maps], dim=1)  # (n, 64 + k, s/4, s/4)
+        doing = maps[:, _PLACES] * expression[:, :, None, None].to(image.dtype)
+        x = torch.cat([F.pixel_unshuffle(torch.cat([image, mask], dim=1), 4), maps, doing], dim=1)  # (n, 64 + k + 3, …)
         skip_4 = self.encode_4(self.stem(x))  # (n, w, s/4, s/4)
         skip_8 = self.encode_8(self.down_8(act(skip_4)))  # (n, 2w, s/8, s/8)
         x = self.down_16(act(skip_8))  # (n, 4w, s/16, s/16)
-        style = self.style(torch.cat([latent, keypoints.flatten(1).to(latent.dtype), x.mean(dim=(2, 3))], dim=1))
+        told = [latent, keypoints.flatten(1).to(latent.dtype), expression.to(latent.dtype), x.mean(dim=(2, 3))]
+        style = self.style(torch.cat(told, dim=1))
         for block in self.middle:
             x = block(x, style)
         x = self.merge_8(torch.cat([F.interpolate(x, scale_factor=2.0), skip_8], dim=1))  # (n, 2w, s/8, s/8)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from deepprivacy_rt.errors import WeightsError
 
-FORMAT = "deepprivacy-rt generator 1"
+FORMAT = "deepprivacy-rt generator 2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.pipeline.reports import FaceReport, FrameReport
 from deepprivacy_rt.pipeline.timing import StageTimes
-from deepprivacy_rt.stages import Blender, Cropper, Generator
+from deepprivacy_rt.stages import Blender, Cropper, ExpressionReader, Generator
 from deepprivacy_rt.types import Coverage, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
 
 _WITHHELD_GRAY = 96
@@ -41,8 +42,12 @@ class FaceReplacer:
         blender: Blender,
         times: StageTimes | None = None,
         filler: Generator | None = None,
+        expressions: ExpressionReader | None = None,
     ) -> None:
-        """:param filler: makes a calm fill for uncertain tracks (a face where none was is worse); None: plain fill."""
+        """:param filler: makes a calm fill for uncertain tracks (a face where none was is worse); None: plain fill.
+        :param expressions: None: all faces are at rest.
+        """
+        self._expressions = expressions
         self._cropper = cropper
         self._generator = generator
         self._blender = blender
@@ -51,20 +56,21 @@ class FaceReplacer:
 
     @property
     def times(self) -> StageTimes:
-        """CPU time of the stages erase, cut, generate and paste."""
+        """CPU time of the stages express, erase, cut, generate and paste."""
         return self._times
 
     def replace(self, frame: Frame, tracks: Sequence[FaceTrack]) -> tuple[SafeFrame, FrameReport]:
         """Return the safe frame and the account of it. Raises nothing that a stage raises."""
+        problems: list[str] = []
         try:
             _check_tracks(tracks)
+            tracks = self._with_expressions(frame, tracks, problems)
             with self._times.measure("erase"):
                 safe = self._cropper.erase(frame, tracks)
             _check_erased(frame, tracks, safe)
             visible = [track for track in tracks if _is_visible(track, frame)]
         except Exception as error:
-            return self.withheld(frame, tracks, [describe("erase", error)])
-        problems: list[str] = []
+            return self.withheld(frame, tracks, [*problems, describe("erase", error)])
         patches = self._cut(safe, visible, problems)
         fills = self._generate(self._filler, [one for one in patches if one.track.uncertain], problems)
         faces_made = self._generate(self._generator, [one for one in patches if not one.track.uncertain], problems)
@@ -94,6 +100,18 @@ class FaceReplacer:
         known = [track for track in tracks if isinstance(track, FaceTrack)] if isinstance(tracks, Sequence) else []
         faces = tuple(FaceReport.of(track, Coverage.WITHHELD) for track in known if _is_visible(track, frame))
         return withhold(frame), FrameReport(frame.index, frame.pts, faces, withheld=True, problems=tuple(problems))
+
+    def _with_expressions(self, frame: Frame, tracks: Sequence[FaceTrack], problems: list[str]) -> Sequence[FaceTrack]:
+        """Return the tracks with what their faces do; where that cannot be read, they are left at rest."""
+        if self._expressions is None or not tracks:
+            return tracks
+        try:
+            with self._times.measure("express"):
+                read = self._expressions.read(frame, tracks)
+            return [replace(track, expression=one) for track, one in zip(tracks, read, strict=True)]
+        except Exception as error:
+            problems.append(describe("express", error))
+            return tracks
 
     def _cut(self, safe: SafeFrame, tracks: Sequence[FaceTrack], problems: list[str]) -> list[FacePatch]:
         patches = []

@@ -258,4 +258,4 @@ def _busiest(stages: LiveStages) -> float:
     """CPU seconds of the busier of the two threads."""
     seconds = stages.replacer.times.seconds()
     look = sum(seconds.get(name, 0.0) for name in ("detect", "track"))
-    return max(look, sum(seconds.get(name, 0.0) for name in ("erase", "cut", "generate", "paste")))
+    return max(look, sum(seconds.get(name, 0.0) for name in ("express", "erase", "cut", "generate", "paste")))

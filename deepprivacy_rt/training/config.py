@@ -27,6 +27,7 @@ class LossWeights:
     ring: float = 4.0
     consistency: float = 4.0
     latent: float = 1.0
+    expression: float = 6.0
     penalty_start: float = 1.0
     penalty_end: float = 0.5
 
@@ -38,7 +39,9 @@ class TrainConfig:
     :ivar pack: the packed pictures (see ``train --pack``), relative to the configuration file.
     :ivar output: the run's folder, relative to the working directory.
     :ivar head_share: share of batches that erase the whole head.
+    :ivar judge_every: the discriminator learns on every k-th step.
     :ivar penalty_every: gradient penalties are computed on every k-th step and scaled by k.
+    :ivar probe_steps: steps of the expression probe alone before everything else.
     :ivar ema: pictures after which an old weight counts half in the average.
     """
 
@@ -53,7 +56,9 @@ class TrainConfig:
     learning_rate: float = 2.5e-4
     final_learning_rate: float = 3e-5
     augment: float = 0.5
+    judge_every: int = 1
     penalty_every: int = 2
+    probe_steps: int = 400
     ema: float = 20_000.0
     seed: int = 0
 

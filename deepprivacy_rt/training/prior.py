@@ -90,7 +90,7 @@ def _tone_direction(generator: Generator, data: FaceData, mean: Tensor, factor: 
     light = []
     for draw in draws:
         latent = (mean + factor @ draw).expand(_CONTEXTS, -1)
-        out = generator(views.image, views.mask, views.keypoints, latent)
+        out = generator(views.image, views.mask, views.keypoints, latent, views.expression)
         light.append((out * views.cover).sum(dim=(1, 2, 3)).mean() / views.cover[0].sum())
     measured = torch.stack(light) - torch.stack(light).mean()
     # A little ridge: there are hardly more probes than dimensions.

@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, lo
 from deepprivacy_rt.networks.prior import Prior, read_prior
 from deepprivacy_rt.runtimes.openvino import is_installed
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.following import drawn_expressions
 from deepprivacy_rt.training.sheets import plain_views
-from deepprivacy_rt.training.views import ViewSampler
+from deepprivacy_rt.training.views import Views, ViewSampler
 
 MEAN_LIMITS = {"white": 3.0, "magenta": 4.0, "blue": 4.0}
 """Largest mean error under the cover by light, over held-out faces, in grey levels of 0..255.
@@ -68,8 +69,13 @@ def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arra
     sampler = ViewSampler(data, GEOMETRY[region], prior.size, torch.Generator().manual_seed(3))
     index = sampler.choose(count)
     views = sampler.views(index, sampler.geometry(index), sampler.look(count))
-    batch = [views.image.numpy(), views.mask.numpy(), views.keypoints.numpy(), _latents(prior, count, seed=5)]
+    expression = drawn_expressions(views.expression, sampler.random)
+    batch = [*_seen(views), _latents(prior, count, seed=5), expression.numpy()]
     return [[array[i : i + 1] for array in batch] for i in range(count)]
+
+
+def _seen(views: Views) -> Arrays:
+    return [views.image.numpy(), views.mask.numpy(), views.keypoints.numpy()]
 
 
 def quantize(weights: Path, pack: Path, model: Path, *, samples: int = 300) -> None:
@@ -180,7 +186,7 @@ def compare(
     views = plain_views(data, GEOMETRY[region], prior.size, torch.linspace(0, len(data.units) - 1, count).long())
     tint = torch.tensor(light).reshape(1, 3, 1, 1)
     image = ((views.image + 1) * tint - 1) * (1 - views.mask)
-    inputs = [image.numpy(), views.mask.numpy(), views.keypoints.numpy(), _latents(prior, count, seed=7)]
+    inputs = [*_seen(replace(views, image=image)), _latents(prior, count, seed=7), views.expression.numpy()]
     exact, int8 = (_grey(form.run(*inputs)) for form in forms)
     return Comparison(
         exact=exact,

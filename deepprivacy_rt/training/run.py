@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import DeviceError, TrainingError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
@@ -52,6 +53,7 @@ class Run:
 
     :param pack: the packed faces.
     :param warm_start: a folder written by :meth:`export`, to begin from when there is no checkpoint.
+    :param mesh: reads the expressions of generated faces; see :mod:`deepprivacy_rt.training.following`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Run:
         device: torch.device,
         resume: bool = True,
         warm_start: Path | None = None,
+        mesh: FaceMesh | None = None,
         report: Callable[[str], None] = print,
     ) -> None:
         self.config, self.output, self.report = config, output, report
@@ -72,7 +75,7 @@ class Run:
             torch.set_float32_matmul_precision("high")
         train, self.test = _load_data(pack, device)
         precision = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self.trainer = Trainer(config, train, device, precision)
+        self.trainer = Trainer(config, train, device, precision, mesh)
         report(f"{device}: {len(train[Region.FACE].units)} training, {len(self.test[Region.FACE].units)} held out")
         checkpoint = output / _CHECKPOINT
         if resume and checkpoint.is_file():

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepprivacy_rt.cropping import RegionGeometry
+from deepprivacy_rt.geometry import RegionGeometry
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.training.dataset import FaceData
 from deepprivacy_rt.training.views import Look, Views, ViewSampler
@@ -32,6 +32,11 @@ def plain_views(data: FaceData, region: RegionGeometry, size: int, index: Tensor
     return sampler.views(index, sampler.geometry(index, jitter=0.0), look, jitter=0.0)
 
 
+def _row(generator: Generator, views: Views, latent: Tensor, expression: Tensor) -> NDArray[np.uint8]:
+    out = generator(views.image, views.mask, views.keypoints, latent, expression).float()
+    return _to_bytes(views.mask * out + (1 - views.mask) * views.target)
+
+
 @torch.no_grad()
 def write_sheet(
     path: Path,
@@ -44,7 +49,8 @@ def write_sheet(
 ) -> None:
     """Write a PNG; per column one held-out face: what the generator sees, one row per latent, the original.
 
-    The latents are drawn once and shared by all columns, so that a row shows one identity on many people.
+    The latents are drawn once and shared by all columns, so that a row shows one identity on many people. The last of
+    them is shown in two rows more, with the mouth open, and with narrow eyes.
     """
     device = data.images.device
     index = torch.linspace(0, len(data.units) - 1, count, device=device).long()
@@ -54,8 +60,9 @@ def write_sheet(
     for _ in range(latents):
         draw = torch.randn(generator.config.latent, generator=random).to(device)
         latent = (generator.prior_mean + generator.prior_factor @ draw).expand(count, -1)
-        out = generator(views.image, views.mask, views.keypoints, latent).float()
-        rows.append(_to_bytes(views.mask * out + (1 - views.mask) * views.target))
+        rows.append(_row(generator, views, latent, views.expression))
+    for told in ([0.55, 0.7, 0.7], [0.05, 0.35, 0.35]):
+        rows.append(_row(generator, views, latent, torch.tensor(told, device=device).expand(count, -1)))
     rows.append(_to_bytes(views.target))
     sheet = np.vstack([np.hstack(list(row)) for row in rows])
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.networks.discriminator import Discriminator
 from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.generator import Generator
@@ -17,8 +18,12 @@ from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData
+from deepprivacy_rt.training.following import Follower, drawn_expressions
 from deepprivacy_rt.training.prior import RunningPrior
 from deepprivacy_rt.training.views import Geometry, Views, ViewSampler, warp_between
+
+_FEATURES = 4.0
+"""How much more reconstruction counts at eyes and mouth than elsewhere: they are small, and what people look at."""
 
 
 class Trainer:
@@ -29,7 +34,12 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, data: dict[Region, FaceData], device: torch.device, precision: torch.dtype
+        self,
+        config: TrainConfig,
+        data: dict[Region, FaceData],
+        device: torch.device,
+        precision: torch.dtype,
+        mesh: FaceMesh | None = None,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
         torch.manual_seed(config.seed)
@@ -49,6 +59,7 @@ class Trainer:
         self.random = torch.Generator(device).manual_seed(config.seed)
         self.samplers = {r: ViewSampler(data[r], GEOMETRY[r], size, self.random) for r in data}
         self.augmenter = Augmenter(config.augment, self.random)
+        self.follower = Follower(device, mesh)
         self.step_count = 0
 
     @property
@@ -67,9 +78,12 @@ class Trainer:
 
     def step(self) -> dict[str, Tensor]:
         """Show one batch; return the losses as scalars on the device."""
+        while self.follower.steps < self.config.probe_steps:
+            self._warm_up()
         region = self._region()
         sampler = self.samplers[region]
-        batch, quarter = self.config.batch, max(1, self.config.batch // 4)
+        batch = self.config.batch
+        quarter = max(1, batch // 4) if self.config.weights.consistency else 0
         self._schedule()
         index = sampler.choose(batch)
         geometry, look = sampler.geometry(index), sampler.look(batch)
@@ -79,10 +93,18 @@ class Trainer:
         log: dict[str, Tensor] = {}
         with self.autocast():
             real, fake = self._make_step(views, views_later, geometry.part(quarter), later, region, log)
-            self._judge_step(real, fake, log)
+            if self.step_count % self.config.judge_every == 0:
+                self._judge_step(real, fake, log)
         self._update_average()
         self.step_count += 1
         return log
+
+    def _warm_up(self) -> None:
+        """Let the probe learn from photographs, so that its first advice is of use."""
+        sampler = self.samplers[Region.FACE]
+        index = sampler.choose(max(32, self.config.batch))
+        views = sampler.views(index, sampler.geometry(index), sampler.look(len(index)))
+        self.follower.learn(views.target, views.keypoints, views.expression)
 
     def _region(self) -> Region:
         """Choose by the step's number alone, so that a resumed run continues exactly."""
@@ -114,11 +136,13 @@ class Trainer:
         drawn = self.prior.draw(noise[:half])
         latent = torch.cat([drawn, mean + noise[half:] * (0.5 * logvar).exp()])
         self.prior.update(mean.detach())
+        told = torch.cat([drawn_expressions(views.expression[:half], self.random), views.expression[half:]])
         out = self.generator(
             torch.cat([views.image, views_later.image]),
             torch.cat([views.mask, views_later.mask]),
             torch.cat([views.keypoints, views_later.keypoints]),
             torch.cat([latent, latent[:quarter]]),
+            torch.cat([told, told[:quarter]]),
         ).float()
         face = out[:batch]
         composite = (views.mask * face + (1 - views.mask) * views.target) * views.valid
@@ -135,12 +159,17 @@ class Trainer:
         targets = torch.cat([views.target, views_later.target])
         log["g_adversarial"] = losses.relativistic(fake_logits, real_logits)
         log["feature"] = losses.feature_matching([f[half:] for f in fake_features], [f[half:] for f in real_features])
-        log["reconstruction"] = losses.pyramid_l1(face[half:], views.target[half:], hole[half:], (1, 4, 16))
+        sharp = hole * (1 + _FEATURES * self.follower.places(views.keypoints, hole.shape[-1]))
+        log["reconstruction"] = losses.pyramid_l1(face[half:], views.target[half:], sharp[half:], (1, 4, 16))
         log["kl"] = losses.kl_divergence(mean, logvar)
         log["ring"] = losses.masked_l1(out, targets, known)
-        moved, seen = warp_between(face[:quarter], geometry, later, GEOMETRY[region])
-        log["consistency"] = losses.pyramid_l1(out[batch:], moved, views_later.cover * seen, (1, 4))
-        log["latent"] = self._latent_loss(composite[:half], views.cover[:half], drawn)
+        log["consistency"] = log["latent"] = torch.zeros((), device=self.device)
+        if quarter:
+            moved, seen = warp_between(face[:quarter], geometry, later, GEOMETRY[region])
+            log["consistency"] = losses.pyramid_l1(out[batch:], moved, views_later.cover * seen, (1, 4))
+        if weights.latent:
+            log["latent"] = self._latent_loss(composite[:half], views.cover[:half], drawn)
+        log["expression"] = self.follower.loss(composite, views.keypoints, told)
         total = (
             weights.adversarial * log["g_adversarial"]
             + weights.feature * log["feature"]
@@ -149,10 +178,21 @@ class Trainer:
             + weights.ring * log["ring"]
             + weights.consistency * log["consistency"]
             + weights.latent * log["latent"]
+            + weights.expression * log["expression"]
         )
         self._update(self.make, total, [self.generator, self.encoder])
         self.discriminator.requires_grad_(True)
+        log["probe"] = self._teach_probe(views, composite.detach(), region)
         return real.detach(), fake.detach()
+
+    def _teach_probe(self, views: Views, composite: Tensor, region: Region) -> Tensor:
+        """Let the probe learn from this batch, photographs and generated faces alike; return its error."""
+        labels, read = self.follower.label(composite, views.keypoints, GEOMETRY[region])
+        return self.follower.learn(
+            torch.cat([views.target, composite[read]]),
+            torch.cat([views.keypoints, views.keypoints[read]]),
+            torch.cat([views.expression, labels]),
+        )
 
     def _latent_loss(self, composite: Tensor, cover: Tensor, latent: Tensor) -> Tensor:
         """The face must show its latent: the (frozen) encoder reads it back (BicycleGAN, Zhu et al. 2017)."""
@@ -203,7 +243,7 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - decay)
 
     def _parts(self) -> dict[str, Any]:
-        names = ("generator", "encoder", "discriminator", "average", "prior", "make", "judge")
+        names = ("generator", "encoder", "discriminator", "average", "prior", "make", "judge", "follower")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:

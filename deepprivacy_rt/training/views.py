@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepprivacy_rt.cropping import RegionGeometry
+from deepprivacy_rt.geometry import RegionGeometry
 from deepprivacy_rt.training.dataset import FaceData
 
 _MIRROR = [1, 0, 2, 3, 5, 4]
+_MIRROR_EXPRESSION = [0, 2, 1]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Views:
     :ivar cover: (n, 1, s, s) 1 under the face's own cover.
     :ivar valid: (n, 1, s, s) 1 where the picture has pixels.
     :ivar keypoints: (n, 6, 2) -1..1 over the patch.
+    :ivar expression: (n, 3) opening of mouth, right and left eye, 0..1.
     """
 
     target: Tensor
@@ -58,6 +60,7 @@ class Views:
     cover: Tensor
     valid: Tensor
     keypoints: Tensor
+    expression: Tensor
 
     def part(self, count: int) -> Views:
         """Return the first ``count`` views."""
@@ -152,7 +155,9 @@ class ViewSampler:
             mask = torch.maximum(mask, self._other_covers(len(index)))
         noise = jitter * 0.05 * (self.uniform(len(index), 1, 1, 1) - 0.5).clamp(min=0) * 2
         image = (target + noise * self.normal(*target.shape)).clamp(-1, 1) * (1 - mask)
-        return Views(target, image, mask, cover, valid, self._keypoints(index, geometry, jitter))
+        doing = self.data.expressions[index]
+        doing = torch.where(geometry.mirror[:, None], doing[:, _MIRROR_EXPRESSION], doing)
+        return Views(target, image, mask, cover, valid, self._keypoints(index, geometry, jitter), doing)
 
     def _cut(self, index: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Sample at twice the patch's resolution and average: bilinear taps alone would alias."""

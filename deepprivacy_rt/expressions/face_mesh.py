@@ -1,0 +1,94 @@
+"""Opening of mouth and eyelids in one picture of a face, from MediaPipe's 468 face points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.geometry import RegionGeometry, frame_to_patch
+from deepprivacy_rt.resampling import warped
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork
+from deepprivacy_rt.types import Affine, Box, Expression, Image
+
+SIDE = 192
+"""Side in pixels of the picture that the network looks at."""
+_CROP = RegionGeometry(center_y=0.0, half_width=0.75, half_height=0.75, side=1.5)
+"""MediaPipe's own: 1.5 times BlazeFace's box, upright (face_detection_front_detection_to_roi.pbtxt)."""
+_LIPS = (13, 14)
+"""Middle of the upper and of the lower lip, inner edge."""
+_LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))
+"""Upper and lower lid, outer and inner corner, of the right and the left eye."""
+_OUTER_CORNERS = (33, 263)
+_MOUTH_WIDE = 0.35
+"""Gap between the lips, over the distance of the eyes' outer corners, that counts as fully open."""
+_EYE_SHUT, _EYE_WIDE = 0.12, 0.42
+"""Eye aspect ratios that count as shut and as fully open; the training faces' median is 0.34, few are below 0.2."""
+
+
+class Openings(NamedTuple):
+    """What a face does.
+
+    :ivar mouth: gap between the lips over the distance of the outer corners of the eyes.
+    :ivar right_eye: gap between the lids over the length of the eye (eye aspect ratio, Soukupová & Čech 2016).
+    :ivar left_eye: the same of the subject's left eye.
+    """
+
+    mouth: float
+    right_eye: float
+    left_eye: float
+
+    @property
+    def eyes(self) -> float:
+        """Mean of both eyes."""
+        return (self.right_eye + self.left_eye) / 2
+
+
+class FaceMesh:
+    """MediaPipe's Face Mesh on OpenVINO.
+
+    :param model: ``face_landmark.tflite``: (1, 192, 192, 3) RGB 0 to 1 in, 468 points (x, y, z) out.
+
+    Raises EnvironmentProblem without OpenVINO, WeightsError for a file that is missing or unreadable.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self._network = OpenVinoNetwork(model)
+
+    def points(self, image: Image, transform: Affine) -> NDArray[np.float32]:
+        """Return the points of one face, (468, 3) float32, in pixels of the network's picture.
+
+        :param image: (h, w, 3) uint8 RGB.
+        :param transform: (2, 3), from the picture's pixels to those of the upright crop of ``SIDE``.
+        Raises StageError.
+        """
+        if not np.isfinite(transform).all():
+            raise StageError("a face has degenerate points")
+        crop = warped(image, transform, SIDE).astype(np.float32)
+        mesh = next(out for out in self._network.infer([crop[None] * np.float32(1 / 255)]) if out.size == 468 * 3)
+        return np.asarray(mesh.reshape(468, 3), np.float32)
+
+
+def crop_of(box: Box, keypoints: NDArray[np.floating]) -> Affine:
+    """Return the map from a picture's pixels to those of the crop that the network wants, (2, 3)."""
+    return frame_to_patch(_CROP, box, keypoints, SIDE)
+
+
+def openings(mesh: NDArray[np.float32]) -> Openings:
+    """Return the openings of mouth and eyes of (468, 3) points. Distances are in space: yaw leaves them alone."""
+
+    def distance(first: int, second: int) -> float:
+        return float(np.linalg.norm(mesh[first] - mesh[second]))
+
+    mouth = distance(*_LIPS) / max(distance(*_OUTER_CORNERS), 1e-6)
+    right, left = (distance(upper, lower) / max(distance(outer, inner), 1e-6) for upper, lower, outer, inner in _LIDS)
+    return Openings(mouth, right, left)
+
+
+def to_expression(found: Openings) -> Expression:
+    """Bring openings to 0 (shut) to 1 (wide open)."""
+    right, left = ((eye - _EYE_SHUT) / (_EYE_WIDE - _EYE_SHUT) for eye in (found.right_eye, found.left_eye))
+    return Expression(*(min(max(value, 0.0), 1.0) for value in (found.mouth / _MOUTH_WIDE, right, left)))

@@ -1,0 +1,193 @@
+"""Reading what faces do, and what the generator is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.cropping import AlignedCropper
+from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh, Openings, crop_of, openings, to_expression
+from deepprivacy_rt.expressions.reader import ExpressionReader
+from deepprivacy_rt.pipeline import FaceReplacer
+from deepprivacy_rt.sources.file import FileSource
+from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_detection, make_frame
+from deepprivacy_rt.tracking import OnlineTracker
+from deepprivacy_rt.types import REST, Coverage, Evidence, Expression, FacePatch, FaceTrack, Frame, Replacement
+
+FRAME = make_frame(0, 200, 150, 1)
+
+
+class ScriptedMesh(FaceMesh):
+    """Shows given openings, whatever the picture."""
+
+    def __init__(self, script: Sequence[Openings]) -> None:
+        self._script = list(script)
+        self.looks = 0
+
+    def points(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+        found = self._script[min(self.looks, len(self._script) - 1)]
+        self.looks += 1
+        mesh = np.zeros((468, 3), np.float32)
+        mesh[263, 0] = mesh[133, 0] = 1.0
+        mesh[33], mesh[362] = 0.0, (2.0, 0.0, 0.0)
+        mesh[13], mesh[14] = (0, 5, 0), (0, 5 + found.mouth, 0)
+        mesh[159], mesh[145] = (0.5, 0, 0), (0.5, found.right_eye, 0)
+        mesh[386], mesh[374] = (1.5, 0, 0), (1.5, found.left_eye, 0)
+        return mesh
+
+
+def track(side: float = 60, **changes: object) -> FaceTrack:
+    (made,) = OnlineTracker().update(0, [make_detection(100, 75, side)])
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def read(script: Sequence[Openings], tracks: Sequence[FaceTrack] | None = None, rate: float = 30.0) -> list[Expression]:
+    reader = ExpressionReader(ScriptedMesh(script), rate)
+    return [reader.read(FRAME, [one])[0] for one in (tracks or [track()] * len(script))]
+
+
+def test_openings_are_ratios_of_distances() -> None:
+    mesh = ScriptedMesh([Openings(0.2, 0.3, 0.4)]).points(FRAME.image, np.eye(2, 3))
+    assert openings(mesh) == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
+    assert openings(mesh * 7) == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
+
+
+def test_an_expression_lies_in_0_to_1() -> None:
+    assert to_expression(Openings(9.0, 9.0, 0.0)) == (1.0, 1.0, 0.0)
+    with pytest.raises(ValueError, match="expression"):
+        track(expression=Expression(float("nan"), 0.5, 0.5))
+
+
+def test_a_mouth_is_followed_within_two_frames() -> None:
+    said = read([Openings(0.0, 0.34, 0.34)] * 5 + [Openings(0.21, 0.34, 0.34)] * 3)
+    assert said[4].mouth < 0.02
+    assert said[6].mouth > 0.5
+    assert said[7].mouth == pytest.approx(0.6, abs=0.03)
+
+
+def test_eyes_at_rest_are_the_same_for_wide_and_narrow_ones() -> None:
+    for eye in (0.26, 0.40):
+        said = read([Openings(0.0, eye, eye)] * 30)
+        assert said[-1].right_eye == pytest.approx(REST.right_eye, abs=0.02)
+
+
+def test_a_blink_shuts_the_eyes_and_leaves_their_rest_alone() -> None:
+    said = read([Openings(0.0, 0.3, 0.3)] * 30 + [Openings(0.0, 0.13, 0.13)] * 5 + [Openings(0.0, 0.3, 0.3)] * 5)
+    assert said[34].right_eye < 0.1
+    assert said[-1].right_eye == pytest.approx(REST.right_eye, abs=0.05)
+
+
+def test_a_face_that_is_not_seen_comes_to_rest_without_being_looked_at() -> None:
+    seen, lost = track(), track(evidence=Evidence.COASTED)
+    mesh = ScriptedMesh([Openings(0.35, 0.3, 0.3)])
+    reader = ExpressionReader(mesh, 30.0)
+    said = [reader.read(FRAME, [one])[0] for one in [seen] * 5 + [lost] * 30]
+    assert mesh.looks == 5
+    assert said[4].mouth > 0.9 > said[6].mouth > said[8].mouth
+    assert said[-1] == pytest.approx(REST, abs=0.02)
+
+
+@pytest.mark.parametrize("changes", [{"side": 20}, {"uncertain": True}, {"evidence": Evidence.BACKTRACKED}])
+def test_small_and_doubtful_faces_stay_at_rest(changes: dict[str, object]) -> None:
+    assert read([Openings(0.3, 0.1, 0.1)], [track(**changes)]) == [REST]  # type: ignore[arg-type]
+
+
+def test_each_face_has_its_own_and_one_that_leaves_is_forgotten() -> None:
+    reader = ExpressionReader(ScriptedMesh([Openings(0.3, 0.3, 0.3), Openings(0.0, 0.3, 0.3)]), 30.0)
+    one, other = track(), track(track_id=1)
+    first, second = reader.read(FRAME, [one, other])
+    assert first.mouth > 0.8 > 0.1 > second.mouth
+    reader.read(FRAME, [])
+    assert reader.read(FRAME, [one])[0].mouth == 0.0  # as new, not mixed with what it was
+
+
+def told(expressions: object) -> tuple[list[FacePatch], list[str], Coverage]:
+    """Replace one frame; return the patches that the generator got, the problems, and how the face was covered."""
+    given: list[FacePatch] = []
+
+    def generate(patches: Sequence[FacePatch]) -> list[Replacement]:
+        given.extend(patches)
+        return ToyGenerator(64).generate(patches)
+
+    replacer = FaceReplacer(
+        AlignedCropper(64),
+        FailingGenerator(generate, 64),
+        PatchBlender(),
+        expressions=expressions,  # type: ignore[arg-type]
+    )
+    _, report = replacer.replace(FRAME, [track()])
+    return given, list(report.problems), report.faces[0].coverage
+
+
+class Raising:
+    """A reader that fails."""
+
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
+        raise StageError("no mesh")
+
+
+class Saying:
+    """A reader that says anything."""
+
+    def __init__(self, *said: Expression) -> None:
+        self._said = said
+
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
+        return list(self._said)
+
+
+def test_what_is_read_reaches_the_generator() -> None:
+    patches, problems, coverage = told(Saying(Expression(0.5, 0.1, 0.9)))
+    assert [one.track.expression for one in patches] == [(0.5, 0.1, 0.9)]
+    assert not problems and coverage is Coverage.GENERATED
+
+
+def test_nothing_is_read_without_a_reader() -> None:
+    assert told(None)[0][0].track.expression == REST
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        Raising(),
+        Saying(),
+        Saying(REST, REST),
+        Saying(Expression(2.0, 0.0, 0.0)),
+        Saying(Expression(float("nan"), 0, 0)),
+    ],
+)
+def test_a_reader_that_fails_leaves_faces_at_rest_covered_and_told(reader: object) -> None:
+    patches, problems, coverage = told(reader)
+    assert [one.track.expression for one in patches] == [REST]
+    assert len(problems) == 1 and problems[0].startswith("express")
+    assert coverage is Coverage.GENERATED
+
+
+def test_face_mesh_sees_a_signing_mouth_move(model_file: Callable[[str], Path]) -> None:
+    """The sample clip: lips that move, read at the place our own detector finds."""
+    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+
+    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
+    detector, mesh = BlazeFaceDetector(*networks, effort="fast"), FaceMesh(model_file("face-landmark"))
+    mouths = []
+    with FileSource(Path(__file__).resolve().parents[1] / "samples/signing.mkv") as source:
+        for frame in source:
+            if frame.index % 5 == 0:
+                best = max(detector.detect(frame), key=lambda one: one.score)
+                mouths.append(
+                    to_expression(openings(mesh.points(frame.image, crop_of(best.box, best.keypoints)))).mouth
+                )
+            if frame.index > 100:
+                break
+    assert max(mouths) - min(mouths) > 0.1
+
+
+def test_degenerate_points_are_an_error(model_file: Callable[[str], Path]) -> None:
+    with pytest.raises(StageError, match="degenerate"):
+        FaceMesh(model_file("face-landmark")).points(FRAME.image, np.full((2, 3), np.nan))
