@@ -17,13 +17,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
 SIZE = (1280, 720)
-_DECODE_ENCODE = """
+DECODE_ENCODE = """
 import sys, av
 with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as sink:
     stream = source.streams.video[0]
@@ -36,8 +38,16 @@ with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as sink:
 """
 
 
-def cpu_seconds(command: Sequence[str]) -> float:
-    """Run a command and return the CPU seconds that it used. Ends the program when it fails."""
+class Cost(NamedTuple):
+    """What one child process cost, its own children included: CPU seconds (user and system), and seconds elapsed."""
+
+    cpu: float
+    wall: float
+
+
+def cost(command: Sequence[str]) -> Cost:
+    """Run a command and return what it cost. Ends the program when it fails."""
+    begin = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)
@@ -45,7 +55,7 @@ def cpu_seconds(command: Sequence[str]) -> float:
         if child.returncode:
             errors.seek(0)
             sys.exit(f"error: {' '.join(command)}: {errors.read().decode(errors='replace')[-500:]}")
-    return usage.ru_utime + usage.ru_stime
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - begin)
 
 
 def repeat(clip: Path, target: Path, times: int) -> int:
@@ -65,7 +75,7 @@ def anonymize(source: Path, folder: Path, options: Sequence[str]) -> tuple[float
     report = folder / "report.json"
     command = [sys.executable, "-m", "deepprivacy_rt", "anonymize", str(source), "-o", str(folder / "out.mp4")]
     command += ["--seed", "0", "--preset", "veryfast", "--overwrite", "--report", str(report), *options]
-    seconds = cpu_seconds(command)
+    seconds = cost(command).cpu
     return seconds, json.loads(report.read_text())["files"][0]["stage_cpu_seconds"]
 
 
@@ -84,8 +94,7 @@ def measure(clip: Path, runs: int, options: Sequence[str]) -> dict[str, object]:
             marginal.append((long - short) / further * 1e3)
             stages.append({stage: seconds / (frames + further) * 1e3 for stage, seconds in by_stage.items()})
             both = [
-                cpu_seconds([sys.executable, "-c", _DECODE_ENCODE, str(p), str(folder / "r.mp4")])
-                for p in (once, twice)
+                cost([sys.executable, "-c", DECODE_ENCODE, str(p), str(folder / "r.mp4")]).cpu for p in (once, twice)
             ]
             reference.append((both[1] - both[0]) / further * 1e3)
             print(f"run {number + 1}: {marginal[-1]:.1f} ms, alone {reference[-1]:.1f} ms", file=sys.stderr, flush=True)
