@@ -9,13 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.build import Anonymizer, build_anonymizer
 from deepprivacy_rt.config import FaceConfig, LiveConfig
-from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.detectors.paced import PacedDetector
-from deepprivacy_rt.generators.solid import SolidGenerator
-from deepprivacy_rt.pipeline import DelayedTracker, FaceReplacer, StageTimes
+from deepprivacy_rt.pipeline import DelayedTracker, StageTimes
 from deepprivacy_rt.realtime.engine import LiveSource, LiveStages
 from deepprivacy_rt.realtime.gate import Gate
 from deepprivacy_rt.realtime.immediate import Immediate
@@ -38,15 +35,12 @@ def stages_of(anonymizer: Anonymizer, live: LiveConfig, times: StageTimes | None
 
     :param times: where the time of the stages is noted; None: only in the engine's status.
     """
-    generator = anonymizer.generator
-    cropper = AlignedCropper(generator.patch_size, anonymizer.region)
-    filler = SolidGenerator(generator.patch_size)
     detector = anonymizer.new_detector()
     return LiveStages(
         detector=detector,
         paced=detector if isinstance(detector, PacedDetector) else None,
         new_tracker=lambda: _tracker(live),
-        replacer=FaceReplacer(cropper, anonymizer.new_generator(live.rate), PatchBlender(), times, filler),
+        replacer=anonymizer.new_replacer(live.rate, times),
     )
 
 

@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     config = FaceConfig(device=args.device, seed=0, **given)
     weights = Weights(report=_say)
     anonymizer = build_anonymizer(config, weights, generator_file=args.weights)
-    if anonymizer.device != "cpu":
+    if anonymizer.new_painter is not None:
+        _say(f"frames stay on {anonymizer.device} from detection to pasting; tracking and encoding run on the CPU")
+    elif anonymizer.device != "cpu":
         _say(f"the generator runs on {anonymizer.device}; detection, blending and encoding run on the CPU")
     result = _measure(args, anonymizer, config, weights, faces, sizes)
     print(text(result))
