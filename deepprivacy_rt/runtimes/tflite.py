@@ -162,13 +162,13 @@ def _constant(tensor: Table, buffer: Table) -> Array:
 def _dense(values: Array, shape: tuple[int, ...], sparsity: Table) -> Array:
     """Return a sparse tensor with its zeros.
 
-    Its dimensions are traversed in an order of their own, blocks within a dimension being dimensions after the others.
-    A dense one has all its indices, a sparse one those listed: segment i to i + 1 of the list belongs to the i-th place
-    so far (TensorFlow's ``SparsityParameters``).
+    Its dimensions are traversed in an order of their own. A dense one has all its indices, a sparse one those listed:
+    segment i to i + 1 of the list belongs to the i-th place so far (TensorFlow's ``SparsityParameters``).
     """
-    order, blocks = sparsity.array(0).tolist(), sparsity.array(1).tolist()
+    order = sparsity.array(0).tolist()
+    if sorted(order) != list(range(len(shape))):
+        raise ValueError("sparse blocks are not known")
     places = np.zeros((1, 0), np.int64)
-    sizes = []
     for entry in sparsity.tables(2):
         if entry.number(0, "b") == 0:
             size = entry.number(1)
@@ -176,23 +176,10 @@ def _dense(values: Array, shape: tuple[int, ...], sparsity: Table) -> Array:
             places = np.repeat(places, size, axis=0)
         else:
             segments, index = (_indices(entry, field).astype(np.int64) for field in (2, 4))
-            size = int(index.max(initial=-1)) + 1
             places = np.repeat(places, np.diff(segments), axis=0)
         places = np.concatenate([places, index[:, None]], axis=1)
-        sizes.append(size)
-    rank = len(shape)
-    coordinates = np.zeros((len(places), rank), np.int64)
-    for column, dimension in enumerate(order):
-        if dimension < rank:
-            coordinates[:, dimension] += places[:, column]
-        else:
-            coordinates[:, blocks[dimension - rank]] += places[:, column]
-    for block, dimension in enumerate(blocks):
-        column = order.index(rank + block)
-        inside = places[:, column]
-        coordinates[:, dimension] = (coordinates[:, dimension] - inside) * sizes[column] + inside
     dense = np.zeros(shape, values.dtype)
-    dense[tuple(coordinates.T)] = values[: len(coordinates)]
+    dense[tuple(places[:, np.argsort(order)].T)] = values[: len(places)]
     return dense
 
 
