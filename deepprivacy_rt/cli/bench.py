@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--mode", choices=("file", "live"), default="file", help="(default: file)")
-    help_ = "cpu, cuda, cuda:N or mps: where the generator runs; never another one in its place (default: cpu)"
+    help_ = "cpu, cuda, cuda:N or mps: what computes; never another one in its place (default: cpu)"
     parser.add_argument("--device", default="cpu", metavar="D", help=help_)
     parser.add_argument("--faces", metavar="N,N", help="faces in a synthetic crowd (default: 0,1,4,16)")
     help_ = "(default: 640x480,1280x720,1920x1080; of a clip: its own)"
