@@ -64,7 +64,7 @@ class GanGenerator:
         self._prior = read_prior(weights)
         self._salt = salt
         exact = precision == "f32"
-        self.executor = self._choose(weights, device, cache_dir, quantized, exact=exact, own=runtime == "auto")
+        self._executor = self._choose(weights, device, cache_dir, quantized, exact=exact, own=runtime == "auto")
 
     def _choose(
         self, weights: Path, device: str, cache_dir: Path | None, quantized: Path | None, *, exact: bool, own: bool
@@ -79,6 +79,11 @@ class GanGenerator:
         from deepprivacy_rt.generators.gan_torch import TorchExecutor
 
         return TorchExecutor(weights, device, exact=exact)
+
+    @property
+    def executor(self) -> Executor:
+        """What runs the network."""
+        return self._executor
 
     @property
     def patch_size(self) -> int:
@@ -115,7 +120,7 @@ class GanGenerator:
         image = np.stack([patch.image for patch in patches]).transpose(0, 3, 1, 2).astype(np.float32)
         image = (image * np.float32(1 / 127.5) - 1) * (1 - mask)
         told = self.told([patch.track for patch in patches], np.stack([patch.keypoints for patch in patches]))
-        output = self.executor.run(np.ascontiguousarray(image), mask, *told)
+        output = self._executor.run(np.ascontiguousarray(image), mask, *told)
         return [
             Replacement(patch=patch, image=_to_image(face))
             for patch, face in zip(patches, output, strict=True)
