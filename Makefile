@@ -1,6 +1,7 @@
 # make demo    anonymize the clip in samples/, and show where the result is
 # make test    all tests
 # make check   formatting, lint, types, import rules
+# make bench-check   has it become slower? CPU time per frame against a baseline, in two minutes
 # Each installs what it needs first: Debian packages where some are missing, and .venv/.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY := $(VENV)/.ready
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format clean
+.PHONY: help venv demo test check bench-check format clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,6 +46,10 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-check: venv
+	$(BIN)/deepprivacy-rt weights fetch >/dev/null
+	$(BIN)/python benchmarks/check.py
 
 format: venv
 	$(BIN)/ruff format .

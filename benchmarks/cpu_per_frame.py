@@ -1,4 +1,4 @@
-"""CPU time per frame of ``deepprivacy-rt anonymize`` on one 1280x720 file with one face, end to end.
+"""CPU time per frame of ``deepprivacy-rt anonymize`` on one file, end to end. The documentation's are of 1280x720.
 
     python benchmarks/cpu_per_frame.py CLIP [--runs 5] [--json F] [-- ANONYMIZE OPTIONS]
 
@@ -17,13 +17,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
-SIZE = (1280, 720)
-_DECODE_ENCODE = """
+DECODE_ENCODE = """
 import sys, av
 with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as sink:
     stream = source.streams.video[0]
@@ -36,8 +37,16 @@ with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as sink:
 """
 
 
-def cpu_seconds(command: Sequence[str]) -> float:
-    """Run a command and return the CPU seconds that it used. Ends the program when it fails."""
+class Cost(NamedTuple):
+    """What one child process cost, its own children included: CPU seconds (user and system), and seconds elapsed."""
+
+    cpu: float
+    wall: float
+
+
+def cost(command: Sequence[str]) -> Cost:
+    """Run a command and return what it cost. Ends the program when it fails."""
+    begin = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)
@@ -45,15 +54,14 @@ def cpu_seconds(command: Sequence[str]) -> float:
         if child.returncode:
             errors.seek(0)
             sys.exit(f"error: {' '.join(command)}: {errors.read().decode(errors='replace')[-500:]}")
-    return usage.ru_utime + usage.ru_stime
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - begin)
 
 
 def repeat(clip: Path, target: Path, times: int) -> int:
     """Write a clip several times in a row without encoding it again; return the number of frames."""
     with av.open(str(clip)) as source:
-        stream = source.streams.video[0]
-        if (stream.codec_context.width, stream.codec_context.height) != SIZE:
-            sys.exit(f"error: {clip}: is not {SIZE[0]}x{SIZE[1]}")
+        if not source.streams.video:
+            sys.exit(f"error: {clip}: has no video")
     command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", str(times - 1), "-i", str(clip)]
     subprocess.run([*command, "-map", "0:v:0", "-c", "copy", str(target)], check=True)
     with av.open(str(target)) as copy:
@@ -65,27 +73,26 @@ def anonymize(source: Path, folder: Path, options: Sequence[str]) -> tuple[float
     report = folder / "report.json"
     command = [sys.executable, "-m", "deepprivacy_rt", "anonymize", str(source), "-o", str(folder / "out.mp4")]
     command += ["--seed", "0", "--preset", "veryfast", "--overwrite", "--report", str(report), *options]
-    seconds = cpu_seconds(command)
+    seconds = cost(command).cpu
     return seconds, json.loads(report.read_text())["files"][0]["stage_cpu_seconds"]
 
 
-def measure(clip: Path, runs: int, options: Sequence[str]) -> dict[str, object]:
-    """Return milliseconds per frame."""
+def measure(clip: Path, runs: int, options: Sequence[str], longer: int = 2) -> dict[str, object]:
+    """Return milliseconds per frame. :param longer: how often the clip is repeated in the longer of both runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        once, twice = folder / "once.mkv", folder / "twice.mkv"
+        once, many = folder / "once.mkv", folder / "many.mkv"
         frames = repeat(clip, once, 1)
-        further = repeat(clip, twice, 2) - frames
+        further = repeat(clip, many, longer) - frames
         whole, marginal, reference, stages = [], [], [], []
         for number in range(runs):
             short, _ = anonymize(once, folder, options)
-            long, by_stage = anonymize(twice, folder, options)
+            long, by_stage = anonymize(many, folder, options)
             whole.append(long / (frames + further) * 1e3)
             marginal.append((long - short) / further * 1e3)
             stages.append({stage: seconds / (frames + further) * 1e3 for stage, seconds in by_stage.items()})
             both = [
-                cpu_seconds([sys.executable, "-c", _DECODE_ENCODE, str(p), str(folder / "r.mp4")])
-                for p in (once, twice)
+                cost([sys.executable, "-c", DECODE_ENCODE, str(p), str(folder / "r.mp4")]).cpu for p in (once, many)
             ]
             reference.append((both[1] - both[0]) / further * 1e3)
             print(f"run {number + 1}: {marginal[-1]:.1f} ms, alone {reference[-1]:.1f} ms", file=sys.stderr, flush=True)

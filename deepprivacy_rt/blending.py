@@ -20,12 +20,14 @@ from deepprivacy_rt.types import Affine, FacePatch, Image, Points, Replacement, 
 Strength: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8: how much of the generated pixels there is, 255 for nothing else."""
 
+FEATHER = 0.05
+"""Width of the soft edge outside of a cover, as a part of the patch side."""
 _SUBPIXEL_BITS = 4
 _SLOPE_CELLS = 6
 """Cells that the soft edge spans."""
-_COLOR_CELLS = 16
-_LARGEST_COLOR_SHIFT = 64.0
-_EDGE = 4
+COLOR_CELLS = 16
+LARGEST_COLOR_SHIFT = 64.0
+FADE = 4
 """Patch pixels at the border of a patch over which it fades out, where a cover is larger than its patch."""
 
 
@@ -44,7 +46,7 @@ class PatchBlender:
     Works on the region around each face only. The patch is resampled once, to the resolution of the frame.
     """
 
-    def __init__(self, feather: float = 0.05) -> None:
+    def __init__(self, feather: float = FEATHER) -> None:
         """:param feather: width of the soft edge outside of the cover, as a part of the patch side, 0 to 0.2."""
         if not 0.0 <= feather <= 0.2:
             raise ValueError(f"feather must lie in 0..0.2, not {feather}")
@@ -124,11 +126,11 @@ def _faded_at_patch_border(strength: Strength, patch: FacePatch, feather: float,
     """Return the strength, falling to 0 where the patch ends before the cover or its soft edge does."""
     size, matrix = patch.image.shape[0], patch.transform
     reach = patch.outline @ matrix[:, :2].T + matrix[:, 2]
-    margin = _EDGE + feather * math.hypot(matrix[0, 0], matrix[1, 0])
+    margin = FADE + feather * math.hypot(matrix[0, 0], matrix[1, 0])
     if reach.min() >= margin and reach.max() <= size - 1 - margin:
         return strength
     distance = np.minimum(np.arange(size), np.arange(size)[::-1])
-    ramp = np.minimum(np.minimum(distance[:, None], distance[None, :]) * (255 / _EDGE), 255).astype(np.uint8)
+    ramp = np.minimum(np.minimum(distance[:, None], distance[None, :]) * (255 / FADE), 255).astype(np.uint8)
     inside = cv2.warpAffine(
         ramp,
         _into(matrix, region),
@@ -162,10 +164,10 @@ def _color_matched(replacement: Replacement) -> Image:
     known = (~patch.mask).view(np.uint8)
     difference = cv2.subtract(patch.image, generated, mask=known, dtype=cv2.CV_32F)
     size = generated.shape[0]
-    shift = diffused(difference, known.astype(np.float32), min(_COLOR_CELLS, size))
+    shift = diffused(difference, known.astype(np.float32), min(COLOR_CELLS, size))
     if shift is None:
         return generated
-    np.clip(shift, -_LARGEST_COLOR_SHIFT, _LARGEST_COLOR_SHIFT, out=shift)
+    np.clip(shift, -LARGEST_COLOR_SHIFT, LARGEST_COLOR_SHIFT, out=shift)
     wide = cv2.resize(shift, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.add(generated, wide, dtype=cv2.CV_8U))
 

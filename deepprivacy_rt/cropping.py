@@ -26,11 +26,11 @@ from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Frame, Image, Mas
 
 _OUTLINE_POINTS = 64
 _SUBPIXEL_BITS = 4
-_NO_COLOR = 128
+NO_COLOR = 128
 _WIDER = 1.0
 """Patch pixels by which the mask is wider than the cover; half a pixel in training. More than one gives some faces a
 dark rim, see docs/adr/0008."""
-_COLOR_ROWS = 100
+COLOR_ROWS = 100
 """Rows that are looked at for the colour around a face, about: more do not change it."""
 
 
@@ -69,7 +69,7 @@ def unit_cover(geometry: RegionGeometry, size: int) -> Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Edge:
+class PatchEdge:
     """A band of patch pixels around the cover, whose values are taken from just outside of it.
 
     :ivar band: (n,) places in the flattened patch. :ivar source: (n,) the nearest place beyond the band, for each.
@@ -79,7 +79,7 @@ class _Edge:
     source: NDArray[np.intp]
 
     @classmethod
-    def around(cls, core: Mask, margin: int) -> _Edge:
+    def around(cls, core: Mask, margin: int) -> PatchEdge:
         """:param core: (s, s) the cover, around which the band lies; where it fills the patch, there is no band."""
         distance = cv2.distanceTransform((~core).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         beyond = distance > margin
@@ -109,7 +109,7 @@ class AlignedCropper:
         self._geometry = GEOMETRY[region]
         self._outline = unit_outline(self._geometry)
         self._core = unit_cover(self._geometry, patch_size)
-        self._edges: dict[int, _Edge] = {}
+        self._edges: dict[int, PatchEdge] = {}
 
     def outline(self, track: FaceTrack) -> Points:
         """Return the polygon around the track's cover in frame pixels, (64, 2) float32."""
@@ -144,7 +144,7 @@ class AlignedCropper:
         # What the frame's pixels leave of the cover's edge changes whenever the face moves, by a pixel here and there,
         # and the network answers with another face: docs/adr/0008. So it gets to see the same edge every time.
         if mask[self._size // 2, self._size // 2]:  # not in a frame that is shown without a cover
-            self._edge(_reach(transform)).mend(image, mask)
+            self._edge(reach(transform)).mend(image, mask)
             mask |= self._core
         return FacePatch(
             track=track,
@@ -155,10 +155,10 @@ class AlignedCropper:
             outline=self.outline(track),
         )
 
-    def _edge(self, margin: int) -> _Edge:
+    def _edge(self, margin: int) -> PatchEdge:
         """Return the cover's edge on a patch, ``margin`` pixels wide; the same for every face."""
         if margin not in self._edges:
-            self._edges[margin] = _Edge.around(self._core, margin)
+            self._edges[margin] = PatchEdge.around(self._core, margin)
         return self._edges[margin]
 
     def _reduce(self, safe: SafeFrame, transform: Affine) -> tuple[Image, NDArray[np.float32], Affine]:
@@ -191,7 +191,7 @@ class AlignedCropper:
         return image, covered.astype(np.float32), moved
 
 
-def _reach(transform: Affine) -> int:
+def reach(transform: Affine) -> int:
     """Return how far beyond the mask, in patch pixels, a covered pixel of the frame can be seen.
 
     In few steps, for each is another edge: all faces of 72 pixels or more have the same in a patch of 128.
@@ -208,10 +208,10 @@ def _color_around(image: Image, cover: NDArray[np.uint8], outline: Points) -> tu
     margin = 0.1 * float(np.ptp(outline[:, 0])) + 2
     x0, y0 = np.clip(np.floor(outline.min(axis=0) - margin), 0, [width, height]).astype(int)
     x1, y1 = np.clip(np.ceil(outline.max(axis=0) + margin) + 1, 0, [width, height]).astype(int)
-    step = max(1, (y1 - y0) // _COLOR_ROWS)
+    step = max(1, (y1 - y0) // COLOR_ROWS)
     known = cover[y0:y1:step, x0:x1] == 0
     if not known.any():
-        return (_NO_COLOR,) * 3
+        return (NO_COLOR,) * 3
     return tuple(round(value) for value in cv2.mean(image[y0:y1:step, x0:x1], known.view(np.uint8))[:3])
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 FloatImage = NDArray[np.float32]
 
-_KERNEL = ((0.05, 1.0), (0.12, 1e-2), (0.35, 1e-4))
+KERNEL = ((0.05, 1.0), (0.12, 1e-2), (0.35, 1e-4))
 """(standard deviation as a part of the side, weight): a sum of Gaussians with a long tail. Near a known cell the narrow
 ones rule, far from all the wide ones."""
 
@@ -29,6 +29,6 @@ def diffused(values: FloatImage, known: NDArray[np.float32], cells: int) -> Floa
         return None
     both = np.dstack([cv2.resize(values, grid, interpolation=cv2.INTER_AREA), weights])
     total = np.zeros_like(both)
-    for spread, share in _KERNEL:
+    for spread, share in KERNEL:
         total += share * cv2.GaussianBlur(both, (0, 0), spread * cells, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(total[..., :3] / np.maximum(total[..., 3:], 1e-12), dtype=np.float32)

@@ -83,6 +83,29 @@ class Blender(Protocol):
         ...
 
 
+class Canvas(Protocol):
+    """One frame on a device, its faces erased. Does there what cropper, generator and blender do."""
+
+    def paint(self, tracks: Sequence[FaceTrack]) -> None:
+        """Put a face over the fill of each track, a plain one where it is uncertain.
+
+        A failure leaves all of them filled. It may also show only when the result is fetched.
+        """
+        ...
+
+    def fetch(self) -> tuple[SafeFrame, Sequence[FaceTrack]]:
+        """Return the frame as it is now, and the tracks whose fill was painted over."""
+        ...
+
+
+class Painter(Protocol):
+    """Takes frames to a device."""
+
+    def erase(self, frame: Frame, tracks: Sequence[FaceTrack]) -> Canvas:
+        """Return the frame with the cover of every track filled; the fill depends on no pixel under a cover."""
+        ...
+
+
 class Sink(Protocol):
     """Takes anonymized frames. A context manager: on an exception the output is discarded, never left half-done."""
 

@@ -13,16 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.generators.gan import GanGenerator
+from deepprivacy_rt.generators.gan_torch import DeviceGan
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
-from deepprivacy_rt.pipeline import FaceReplacer, process_stream
+from deepprivacy_rt.on_device.canvas import DevicePainter
+from deepprivacy_rt.pipeline import CanvasReplacer, FaceReplacer, Replacer, process_stream
+from deepprivacy_rt.runtimes.uploads import Uploads
 from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.testing import (
     FailingGenerator,
@@ -38,6 +42,8 @@ from deepprivacy_rt.types import Box, Detection, Frame, Image
 from deepprivacy_rt.weights import Weights
 
 SIZE = 48
+ON_DEVICE = "gan on a device"
+FILLED_ON_DEVICE = "none on a device, all stay filled"
 WIDTH, HEIGHT = 200, 150
 GENERATORS: dict[str, Callable[[], Generator]] = {
     "solid": lambda: SolidGenerator(SIZE),
@@ -56,7 +62,24 @@ def trained_gan(quantized: Path | None) -> GanGenerator:
     return GanGenerator(Weights().path("face128"), device="cpu", salt=b"test", quantized=quantized)
 
 
-def make_replacer(name: str, region: Region = Region.FACE) -> FaceReplacer:
+@lru_cache(maxsize=1)
+def gan_on_a_device() -> DeviceGan:
+    return DeviceGan(GanGenerator(Weights().path("face128"), device="cpu", salt=b"test", runtime="torch"))
+
+
+class NoFaces:
+    """A network on a device that makes nothing of use."""
+
+    patch_size = SIZE
+
+    def draw(self, image: torch.Tensor, *_: object) -> torch.Tensor:
+        return torch.full_like(image, float("nan"))
+
+
+def make_replacer(name: str, region: Region = Region.FACE) -> Replacer:
+    if name in (ON_DEVICE, FILLED_ON_DEVICE):
+        network = gan_on_a_device() if name == ON_DEVICE else NoFaces()
+        return CanvasReplacer(DevicePainter(network, region, Uploads(torch.device("cpu")), 30.0))
     generator = GENERATORS[name]()
     size = generator.patch_size
     return FaceReplacer(AlignedCropper(size, region), generator, PatchBlender(), filler=SolidGenerator(size))
@@ -83,7 +106,7 @@ def scrambled(image: Image, cover: np.ndarray, seed: int) -> Image:
 
 
 @pytest.mark.parametrize("region", Region)
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", [*GENERATORS, ON_DEVICE, FILLED_ON_DEVICE])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(faces=st.lists(detections(), min_size=1, max_size=3), seed=st.integers(0, 1000))
 def test_pixels_under_a_cover_have_no_part_in_a_frame(
@@ -127,7 +150,7 @@ def test_a_calmed_stream_that_mixes_frames_sees_nothing_under_a_cover() -> None:
     assert any(not np.array_equal(one.image, other.image) for one, other in zip(first, bare, strict=True))
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", [*GENERATORS, ON_DEVICE, FILLED_ON_DEVICE])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.dictionaries(st.integers(0, 5), st.lists(detections(), max_size=2), min_size=1, max_size=4))
 def test_pixels_under_a_cover_have_no_part_in_a_stream(name: str, script: dict[int, list[Detection]]) -> None:

@@ -134,7 +134,7 @@ def stages_of_calls(calls: Mapping[str, Sequence[Call]], frames: int) -> dict[st
     kept = {name: taken for name, taken in calls.items() if taken and name not in _NOT_STAGES}
     walls = {name: sum(call.wall for call in taken) for name, taken in kept.items()}
     whole = sum(walls.values()) or 1.0
-    order = ("detect", "track", "express", "erase", "cut", "generate", "paste", "encode")
+    order = ("detect", "track", "express", "erase", "cut", "generate", "paste", "paint", "fetch", "encode")
     return {
         name: Stage(
             calls=len(kept[name]),

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--mode", choices=("file", "live"), default="file", help="(default: file)")
-    help_ = "cpu, cuda, cuda:N or mps: where the generator runs; never another one in its place (default: cpu)"
+    help_ = "cpu, cuda, cuda:N or mps: what computes; never another one in its place (default: cpu)"
     parser.add_argument("--device", default="cpu", metavar="D", help=help_)
     parser.add_argument("--faces", metavar="N,N", help="faces in a synthetic crowd (default: 0,1,4,16)")
     help_ = "(default: 640x480,1280x720,1920x1080; of a clip: its own)"
@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
     config = FaceConfig(device=args.device, seed=0, **given)
     weights = Weights(report=_say)
     anonymizer = build_anonymizer(config, weights, generator_file=args.weights)
-    if anonymizer.device != "cpu":
+    if anonymizer.new_painter is not None:
+        _say(f"frames stay on {anonymizer.device} from detection to pasting; tracking and encoding run on the CPU")
+    elif anonymizer.device != "cpu":
         _say(f"the generator runs on {anonymizer.device}; detection, blending and encoding run on the CPU")
     result = _measure(args, anonymizer, config, weights, faces, sizes)
     print(text(result))

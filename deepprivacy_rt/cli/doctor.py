@@ -108,7 +108,7 @@ def _openvino() -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     import torch
 
-    from deepprivacy_rt.build import choose_device
+    from deepprivacy_rt.runtimes.device import choose_device
 
     device, notes = choose_device("auto", needed=True)
     if device.startswith("cuda"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from deepprivacy_rt.detectors.blazeface_decoding import FULL_RANGE, SHORT_RANGE
-from deepprivacy_rt.detectors.blazeface_networks import Backend, SquareDetector, open_network
+from deepprivacy_rt.detectors.blazeface_networks import Backend, open_network
 from deepprivacy_rt.detectors.candidates import Candidates, merge_views, to_detections
 from deepprivacy_rt.detectors.second_look import SecondLook
 from deepprivacy_rt.detectors.tiling import View, letterbox, tiles, whole
@@ -76,19 +76,23 @@ class BlazeFaceDetector:
 
     def _look(self, frame: Frame) -> Iterator[Candidates]:
         height, width = frame.image.shape[:2]
-        for network, size, view in self._passes(width, height):
-            picture, box = letterbox(frame.image, view, (size, size))
-            yield box.to_frame(network.find(picture), (width, height))
-
-    def _passes(self, width: int, height: int) -> Iterator[tuple[SquareDetector, int, View]]:
+        full_views, short_views = views_of(self._effort, width, height)
         # One inference per view: on one CPU thread a batch takes as long (4.5 against 4.5 to 4.9 ms per picture).
-        for view in whole(width, height) + _tiles(self._effort, width, height):
-            yield self._full, FULL_RANGE.size, view
-        if self._effort == "thorough":
-            for view in whole(width, height, mirrored=True):
-                yield self._full, FULL_RANGE.size, view
-            for view in whole(width, height):
-                yield self._short, SHORT_RANGE.size, view
+        for network, size, views in (
+            (self._full, FULL_RANGE.size, full_views),
+            (self._short, SHORT_RANGE.size, short_views),
+        ):
+            for view in views:
+                picture, box = letterbox(frame.image, view, (size, size))
+                yield box.to_frame(network.find(picture), (width, height))
+
+
+def views_of(effort: Effort, width: int, height: int) -> tuple[list[View], list[View]]:
+    """Return what to look at in a frame: views for the full range network, and for the short range one."""
+    views = whole(width, height) + _tiles(effort, width, height)
+    if effort != "thorough":
+        return views, []
+    return views + whole(width, height, mirrored=True), whole(width, height)
 
 
 def _tiles(effort: Effort, width: int, height: int) -> list[View]:

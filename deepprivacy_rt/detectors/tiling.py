@@ -62,6 +62,12 @@ class Letterbox:
     scale: tuple[float, float]
     offset: tuple[int, int]
 
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Width and height of the view in the input, in whole pixels."""
+        width, height = self.view.x1 - self.view.x0, self.view.y1 - self.view.y0
+        return round(width * self.scale[0]), round(height * self.scale[1])
+
     def to_frame(self, found: Candidates, frame_size: tuple[int, int]) -> Candidates:
         """Map findings from input pixels to frame pixels, and mark the ones cut off.
 
@@ -84,6 +90,18 @@ class Letterbox:
         return shifted
 
 
+def placed(view: View, size: tuple[int, int]) -> Letterbox:
+    """Return where a view lies in a picture that it fits into, centred, aspect ratio kept.
+
+    :param size: width, height of the picture.
+    """
+    width, height = view.x1 - view.x0, view.y1 - view.y0
+    factor = min(size[0] / width, size[1] / height)
+    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
+    offset = (size[0] - new_width) // 2, (size[1] - new_height) // 2
+    return Letterbox(view, (new_width / width, new_height / height), offset)
+
+
 def letterbox(image: Image, view: View, size: tuple[int, int]) -> tuple[Image, Letterbox]:
     """Shrink or grow a view of a frame to fit a black picture, centred, aspect ratio kept.
 
@@ -91,15 +109,13 @@ def letterbox(image: Image, view: View, size: tuple[int, int]) -> tuple[Image, L
     :param size: width, height of the picture.
     :return: (height, width, 3) uint8 in the same colour order, and the mapping back.
     """
-    region = image[view.y0 : view.y1, view.x0 : view.x1]
-    height, width = region.shape[:2]
-    factor = min(size[0] / width, size[1] / height)
-    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
-    left, top = (size[0] - new_width) // 2, (size[1] - new_height) // 2
+    box = placed(view, size)
+    (left, top), (width, height) = box.offset, box.inner
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    resized = cv2.resize(region, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    canvas[top : top + new_height, left : left + new_width] = resized[:, ::-1] if view.mirrored else resized
-    return canvas, Letterbox(view, (new_width / width, new_height / height), (left, top))
+    region = image[view.y0 : view.y1, view.x0 : view.x1]
+    resized = cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR)
+    canvas[top : top + height, left : left + width] = resized[:, ::-1] if view.mirrored else resized
+    return canvas, box
 
 
 def _is_cut(boxes: Floats, view: View, frame_size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -82,7 +82,9 @@ class CopyMaker:
     """
 
     def __init__(self, config: FaceConfig, weights: Weights, generator_file: Path | None = None) -> None:
-        self._anonymizers = {GENERATED: build_anonymizer(config, weights, generator_file=generator_file)}
+        self._anonymizers = {
+            GENERATED: build_anonymizer(config, weights, generator_file=generator_file, on_device=False)
+        }
         for name in ("pixelate", "solid"):
             floor = dataclasses.replace(config, filter=name)
             self._anonymizers[name] = build_anonymizer(floor, weights)

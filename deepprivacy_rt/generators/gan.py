@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.runtimes.openvino import cpu_has_vnni, is_installed
-from deepprivacy_rt.types import FacePatch, Replacement
+from deepprivacy_rt.types import FacePatch, FaceTrack, Replacement
 
 Floats = NDArray[np.float32]
 Precision: TypeAlias = Literal["auto", "f32"]
+Runtime: TypeAlias = Literal["auto", "torch"]
 
 TRUNCATION = 0.9
 """Latents are drawn with this share of the prior's deviation: its tails are where faces go wrong."""
@@ -48,6 +49,7 @@ class GanGenerator:
     :param quantized: the same network in int8, an OpenVINO ``.xml`` file with its ``.bin`` beside it, both verified.
     :param precision: ``auto`` takes int8 on CPUs with VNNI, bf16 on hardware that has it, else float32; ``f32`` is
         float32 everywhere.
+    :param runtime: ``auto`` takes OpenVINO on the CPU where it is installed; ``torch`` PyTorch everywhere.
 
     Raises WeightsError.
     """
@@ -61,16 +63,18 @@ class GanGenerator:
         cache_dir: Path | None = None,
         quantized: Path | None = None,
         precision: Precision = "auto",
+        runtime: Runtime = "auto",
     ) -> None:
         self._prior = read_prior(weights)
         self._salt = salt
         self._identity: Floats | None = None
-        self._executor = self._choose(weights, device, cache_dir, quantized, exact=precision == "f32")
+        exact = precision == "f32"
+        self._executor = self._choose(weights, device, cache_dir, quantized, exact=exact, own=runtime == "auto")
 
     def _choose(
-        self, weights: Path, device: str, cache_dir: Path | None, quantized: Path | None, *, exact: bool
+        self, weights: Path, device: str, cache_dir: Path | None, quantized: Path | None, *, exact: bool, own: bool
     ) -> Executor:
-        if device == "cpu" and is_installed():
+        if own and device == "cpu" and is_installed():
             from deepprivacy_rt.generators.gan_openvino import load_float, load_quantized
 
             # Without VNNI, sums of int8 products saturate, and there is little to gain.
@@ -86,6 +90,11 @@ class GanGenerator:
         other = copy.copy(self)
         other._identity = latent
         return other
+
+    @property
+    def executor(self) -> Executor:
+        """What runs the network."""
+        return self._executor
 
     @property
     def patch_size(self) -> int:
@@ -104,6 +113,17 @@ class GanGenerator:
         drawn = self._prior.mean + TRUNCATION * self._prior.factor @ random.standard_normal(self._prior.latent)
         return np.asarray(drawn, np.float32)
 
+    def told(self, tracks: Sequence[FaceTrack], keypoints: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return what the network is told of n faces beside their pictures: keypoints, latents, expressions.
+
+        :param keypoints: (n, 6, 2) patch pixels.
+        """
+        # Pixel centres → -1..1 over the outer edges of the patch.
+        placed = (keypoints + 0.5) * np.float32(2 / self._prior.size) - 1
+        latents = np.stack([self.latent(track.identity) for track in tracks])
+        expressions = np.clip([track.expression for track in tracks], _LEAST, _MOST).astype(np.float32)
+        return placed.astype(np.float32), latents, expressions
+
     def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
         """Return a replacement per patch. One whose output is not finite is left out, and so stays filled.
 
@@ -117,11 +137,8 @@ class GanGenerator:
         mask = np.stack([patch.mask for patch in patches])[:, None].astype(np.float32)
         image = np.stack([patch.image for patch in patches]).transpose(0, 3, 1, 2).astype(np.float32)
         image = (image * np.float32(1 / 127.5) - 1) * (1 - mask)
-        # Pixel centres → -1..1 over the outer edges of the patch.
-        keypoints = (np.stack([patch.keypoints for patch in patches]) + 0.5) * np.float32(2 / size) - 1
-        latent = np.stack([self.latent(patch.track.identity) for patch in patches])
-        expression = np.clip([patch.track.expression for patch in patches], _LEAST, _MOST).astype(np.float32)
-        output = self._executor.run(np.ascontiguousarray(image), mask, keypoints.astype(np.float32), latent, expression)
+        told = self.told([patch.track for patch in patches], np.stack([patch.keypoints for patch in patches]))
+        output = self._executor.run(np.ascontiguousarray(image), mask, *told)
         return [
             Replacement(patch=patch, image=_to_image(face))
             for patch, face in zip(patches, output, strict=True)

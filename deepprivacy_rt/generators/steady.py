@@ -22,18 +22,18 @@ from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Image, Points, Re
 
 Floats = NDArray[np.float32]
 
-_CALMING_SECONDS = 0.08
+CALMING_SECONDS = 0.08
 """Time constant of the mixing at rest. Longer blurs, and opens and shuts mouths late."""
-_SAME, _OTHER = 14.0, 34.0
+SAME_LEVELS, OTHER_LEVELS = 14.0, 34.0
 """Mean differences, in levels of 255 over some pixels, up to which a change is restlessness, and from which it is a
 change of the face: the new picture alone from there on."""
-_CELLS = 32
+DIFFERENCE_CELLS = 32
 """Side of the grid on which differences are averaged."""
-_LARGEST_MISFIT = 0.06
+LARGEST_MISFIT = 0.06
 """Parts of the patch side: where the keypoints do not fit their earlier places better, the pose is another one."""
 _LARGEST_STEP = 0.5
 """Face sizes per frame: one that went farther was lost, or belongs to another shot."""
-_LARGEST_CHANGE = 40.0
+LARGEST_CHANGE = 40.0
 """Levels of 255 by which the mean of a whole face changes only at a cut."""
 
 
@@ -61,7 +61,7 @@ class SteadyGenerator:
         if not frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
-        self._share = 1.0 - math.exp(-1.0 / (_CALMING_SECONDS * frame_rate))
+        self._share = new_share(frame_rate)
         self._memories: dict[int, _Memory] = {}
 
     @property
@@ -89,31 +89,36 @@ class SteadyGenerator:
     def _mixed(self, face: Floats, patch: FacePatch, earlier: _Memory) -> Floats:
         """Return the new face with as much of the earlier one as fits it."""
         size = len(face)
-        if earlier.face.shape != face.shape or not _is_continued(earlier.track, patch.track):
+        if earlier.face.shape != face.shape or not is_continued(earlier.track, patch.track):
             return face
-        way, misfit = _similarity(earlier.keypoints, patch.keypoints)
-        if not misfit < _LARGEST_MISFIT * size:
+        way, misfit = similarity(earlier.keypoints, patch.keypoints)
+        if not misfit < LARGEST_MISFIT * size:
             return face
         border = cv2.BORDER_REPLICATE
         warped = cv2.warpAffine(earlier.face, way, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
         difference = cv2.subtract(face, warped)
         inside = patch.mask.view(np.uint8)
-        if max(map(abs, cv2.mean(difference, inside)[:3])) > _LARGEST_CHANGE:
+        if max(map(abs, cv2.mean(difference, inside)[:3])) > LARGEST_CHANGE:
             return face
-        share = self._shares(difference) * (1.0 - misfit / (_LARGEST_MISFIT * size))
+        share = self._shares(difference) * (1.0 - misfit / (LARGEST_MISFIT * size))
         share = cv2.multiply(share, inside, dtype=cv2.CV_32F)  # around the mask the new surroundings count
         return np.asarray(cv2.subtract(face, cv2.multiply(difference, cv2.merge((share, share, share)))))
 
     def _shares(self, difference: Floats) -> Floats:
         """Return how much of the earlier face to take, (s, s), from (s, s, 3) differences: 0 where they are large."""
         size = len(difference)
-        cells = min(_CELLS, size)
+        cells = min(DIFFERENCE_CELLS, size)
         red, green, blue = cv2.split(np.abs(difference))  # OpenCV's maximum is ten times as fast here
         coarse = cv2.resize(cv2.max(cv2.max(red, green), blue), (cells, cells), interpolation=cv2.INTER_AREA)
         coarse = cv2.blur(coarse, (3, 3), borderType=cv2.BORDER_REPLICATE)
         coarse = cv2.dilate(coarse, np.ones((3, 3), np.uint8))  # what changed is new up to its edges
-        kept = np.clip((_OTHER - coarse) / (_OTHER - _SAME), 0.0, 1.0) * np.float32(1.0 - self._share)
+        kept = np.clip((OTHER_LEVELS - coarse) / (OTHER_LEVELS - SAME_LEVELS), 0.0, 1.0) * np.float32(1.0 - self._share)
         return np.asarray(cv2.resize(kept, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def new_share(frame_rate: float) -> float:
+    """Return how much of a new face counts at rest, 0 to 1, at so many frames per second."""
+    return 1.0 - math.exp(-1.0 / (CALMING_SECONDS * frame_rate))
 
 
 def _is_sound(answer: Replacement) -> bool:
@@ -121,7 +126,7 @@ def _is_sound(answer: Replacement) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == answer.patch.image.shape
 
 
-def _is_continued(earlier: FaceTrack, now: FaceTrack) -> bool:
+def is_continued(earlier: FaceTrack, now: FaceTrack) -> bool:
     """Say whether this is the same face in the next frame, as far as its place tells."""
     if earlier.identity != now.identity:
         return False
@@ -130,7 +135,7 @@ def _is_continued(earlier: FaceTrack, now: FaceTrack) -> bool:
     return math.hypot(x1 - x0, y1 - y0) < _LARGEST_STEP * max(sizes) and max(sizes) < 1.5 * min(sizes)
 
 
-def _similarity(source: Points, target: Points) -> tuple[Affine, float]:
+def similarity(source: Points, target: Points) -> tuple[Affine, float]:
     """Return the similarity that maps points nearest to others by least squares, and the mean distance left over.
 
     (Umeyama, 1991; in the plane it is one complex factor.) Where all points are one, a shift.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deepprivacy_rt.pipeline.replacing import FaceReplacer, describe
+from deepprivacy_rt.pipeline.replacing import Replacer, describe
 from deepprivacy_rt.pipeline.reports import FrameReport
 from deepprivacy_rt.stages import Detector, Tracker
 from deepprivacy_rt.types import FaceTrack, Frame, SafeFrame
@@ -13,7 +13,7 @@ from deepprivacy_rt.types import FaceTrack, Frame, SafeFrame
 class Pipeline:
     """Detects, tracks and replaces, answering every frame at once."""
 
-    def __init__(self, detector: Detector, tracker: Tracker, replacer: FaceReplacer) -> None:
+    def __init__(self, detector: Detector, tracker: Tracker, replacer: Replacer) -> None:
         self._detector = detector
         self._tracker = tracker
         self._replacer = replacer

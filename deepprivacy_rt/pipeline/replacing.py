@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,8 +29,50 @@ def describe(stage: str, error: BaseException) -> str:
     return f"{stage}: {type(error).__name__}: {lines[0]}" if lines else f"{stage}: {type(error).__name__}"
 
 
-class FaceReplacer:
-    """Turns a frame and its tracks into a safe frame.
+class Replacer(ABC):
+    """Turns a frame and its tracks into a safe frame, and accounts for every face."""
+
+    def __init__(self, times: StageTimes | None = None, expressions: ExpressionReader | None = None) -> None:
+        """:param expressions: None: all faces are at rest."""
+        self._times = times or StageTimes()
+        self._expressions = expressions
+
+    @property
+    def times(self) -> StageTimes:
+        """Time of the stages."""
+        return self._times
+
+    @abstractmethod
+    def replace(self, frame: Frame, tracks: Sequence[FaceTrack]) -> tuple[SafeFrame, FrameReport]:
+        """Return the safe frame and the account of it. Raises nothing that a stage raises."""
+
+    def withheld(
+        self, frame: Frame, tracks: Sequence[FaceTrack], problems: Sequence[str]
+    ) -> tuple[SafeFrame, FrameReport]:
+        """Return the withheld frame and the account of it.
+
+        :param tracks: the faces that are known nevertheless.
+        :param problems: why it is withheld.
+        """
+        known = [track for track in tracks if isinstance(track, FaceTrack)] if isinstance(tracks, Sequence) else []
+        faces = tuple(FaceReport.of(track, Coverage.WITHHELD) for track in known if is_visible(track, frame))
+        return withhold(frame), FrameReport(frame.index, frame.pts, faces, withheld=True, problems=tuple(problems))
+
+    def _with_expressions(self, frame: Frame, tracks: Sequence[FaceTrack], problems: list[str]) -> Sequence[FaceTrack]:
+        """Return the tracks with what their faces do; where that cannot be read, they are left at rest."""
+        if self._expressions is None or not tracks:
+            return tracks
+        try:
+            with self._times.measure("express"):
+                read = self._expressions.read(frame, tracks)
+            return [replace(track, expression=one) for track, one in zip(tracks, read, strict=True)]
+        except Exception as error:
+            problems.append(describe("express", error))
+            return tracks
+
+
+class FaceReplacer(Replacer):
+    """Replaces faces stage by stage: erase, cut, generate, paste.
 
     Erasing comes first; the original is not used after it. When erasing fails, the frame is withheld. When anything
     after it fails, raises, or breaks its contract, the faces concerned stay filled.
@@ -44,31 +87,23 @@ class FaceReplacer:
         filler: Generator | None = None,
         expressions: ExpressionReader | None = None,
     ) -> None:
-        """:param filler: makes a calm fill for uncertain tracks (a face where none was is worse); None: plain fill.
-        :param expressions: None: all faces are at rest.
-        """
-        self._expressions = expressions
+        """:param filler: makes a calm fill for uncertain tracks (a face where none was is worse); None: plain fill."""
+        super().__init__(times, expressions)
         self._cropper = cropper
         self._generator = generator
         self._blender = blender
         self._filler = filler
-        self._times = times or StageTimes()
-
-    @property
-    def times(self) -> StageTimes:
-        """CPU time of the stages express, erase, cut, generate and paste."""
-        return self._times
 
     def replace(self, frame: Frame, tracks: Sequence[FaceTrack]) -> tuple[SafeFrame, FrameReport]:
-        """Return the safe frame and the account of it. Raises nothing that a stage raises."""
+        """See :class:`Replacer`."""
         problems: list[str] = []
         try:
-            _check_tracks(tracks)
+            check_tracks(tracks)
             tracks = self._with_expressions(frame, tracks, problems)
             with self._times.measure("erase"):
                 safe = self._cropper.erase(frame, tracks)
-            _check_erased(frame, tracks, safe)
-            visible = [track for track in tracks if _is_visible(track, frame)]
+            check_erased(frame, tracks, safe)
+            visible = [track for track in tracks if is_visible(track, frame)]
         except Exception as error:
             return self.withheld(frame, tracks, [*problems, describe("erase", error)])
         patches = self._cut(safe, visible, problems)
@@ -88,30 +123,6 @@ class FaceReplacer:
             FaceReport.of(track, Coverage.GENERATED if id(track) in generated else Coverage.FILLED) for track in visible
         )
         return result, FrameReport(frame.index, frame.pts, faces, problems=tuple(problems))
-
-    def withheld(
-        self, frame: Frame, tracks: Sequence[FaceTrack], problems: Sequence[str]
-    ) -> tuple[SafeFrame, FrameReport]:
-        """Return the withheld frame and the account of it.
-
-        :param tracks: the faces that are known nevertheless.
-        :param problems: why it is withheld.
-        """
-        known = [track for track in tracks if isinstance(track, FaceTrack)] if isinstance(tracks, Sequence) else []
-        faces = tuple(FaceReport.of(track, Coverage.WITHHELD) for track in known if _is_visible(track, frame))
-        return withhold(frame), FrameReport(frame.index, frame.pts, faces, withheld=True, problems=tuple(problems))
-
-    def _with_expressions(self, frame: Frame, tracks: Sequence[FaceTrack], problems: list[str]) -> Sequence[FaceTrack]:
-        """Return the tracks with what their faces do; where that cannot be read, they are left at rest."""
-        if self._expressions is None or not tracks:
-            return tracks
-        try:
-            with self._times.measure("express"):
-                read = self._expressions.read(frame, tracks)
-            return [replace(track, expression=one) for track, one in zip(tracks, read, strict=True)]
-        except Exception as error:
-            problems.append(describe("express", error))
-            return tracks
 
     def _cut(self, safe: SafeFrame, tracks: Sequence[FaceTrack], problems: list[str]) -> list[FacePatch]:
         patches = []
@@ -167,7 +178,7 @@ class FaceReplacer:
         return result
 
 
-def _check_tracks(tracks: Sequence[FaceTrack]) -> None:
+def check_tracks(tracks: Sequence[FaceTrack]) -> None:
     for track in tracks:
         if not isinstance(track, FaceTrack):
             raise StageError(f"tracker returned a {type(track).__name__} in place of a FaceTrack")
@@ -185,7 +196,7 @@ def _check_same_picture(frame: Frame, safe: SafeFrame, stage: str) -> None:
         raise StageError(f"{stage} returned the original's memory")
 
 
-def _check_erased(frame: Frame, tracks: Sequence[FaceTrack], safe: SafeFrame) -> None:
+def check_erased(frame: Frame, tracks: Sequence[FaceTrack], safe: SafeFrame) -> None:
     """Raise StageError unless the frame is a copy that has a cover at least at the centre of every face."""
     _check_same_picture(frame, safe, "cropper")
     height, width = safe.cover.shape
@@ -195,7 +206,7 @@ def _check_erased(frame: Frame, tracks: Sequence[FaceTrack], safe: SafeFrame) ->
             raise StageError(f"cropper left track {track.track_id} uncovered")
 
 
-def _is_visible(track: FaceTrack, frame: Frame) -> bool:
+def is_visible(track: FaceTrack, frame: Frame) -> bool:
     height, width = frame.image.shape[:2]
     box = track.box
     return box.x1 > 0 and box.y1 > 0 and box.x0 < width and box.y0 < height

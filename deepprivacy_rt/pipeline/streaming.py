@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from deepprivacy_rt.pipeline.conveyor import Conveyor
-from deepprivacy_rt.pipeline.replacing import FaceReplacer, describe
+from deepprivacy_rt.pipeline.replacing import Replacer, describe
 from deepprivacy_rt.pipeline.reports import FrameReport, StreamSummary
 from deepprivacy_rt.pipeline.timing import StageTimes
 from deepprivacy_rt.pipeline.window import DelayedTracker, FrameWindow, Tracked
@@ -23,7 +23,7 @@ def process_stream(
     sink: Sink,
     detector: Detector,
     tracker: DelayedTracker,
-    replacer: FaceReplacer,
+    replacer: Replacer,
     *,
     on_frame: Callable[[FrameReport], None] | None = None,
     stop: threading.Event | None = None,
@@ -109,7 +109,7 @@ def track_faces(
     yield from window.flush()
 
 
-def replace_faces(tracked: Iterator[Tracked], replacer: FaceReplacer) -> Iterator[tuple[SafeFrame, FrameReport]]:
+def replace_faces(tracked: Iterator[Tracked], replacer: Replacer) -> Iterator[tuple[SafeFrame, FrameReport]]:
     for entry in tracked:
         if entry.problems:
             yield replacer.withheld(entry.frame, entry.tracks, entry.problems)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from deepprivacy_rt.errors import EnvironmentProblem, SourceError, Stopped, UsageError
 from deepprivacy_rt.pipeline.conveyor import Conveyor
-from deepprivacy_rt.pipeline.replacing import FaceReplacer, describe
+from deepprivacy_rt.pipeline.replacing import Replacer, describe
 from deepprivacy_rt.pipeline.reports import FrameReport
 from deepprivacy_rt.pipeline.streaming import replace_faces, track_faces
 from deepprivacy_rt.pipeline.window import DelayedTracker, FrameWindow
@@ -56,7 +56,7 @@ class LiveStages:
     detector: Detector
     paced: Paced | None
     new_tracker: Callable[[], DelayedTracker]
-    replacer: FaceReplacer
+    replacer: Replacer
 
 
 class LiveEngine:
@@ -258,4 +258,5 @@ def _busiest(stages: LiveStages) -> float:
     """CPU seconds of the busier of the two threads."""
     seconds = stages.replacer.times.seconds()
     look = sum(seconds.get(name, 0.0) for name in ("detect", "track"))
-    return max(look, sum(seconds.get(name, 0.0) for name in ("express", "erase", "cut", "generate", "paste")))
+    replacing = ("express", "erase", "cut", "generate", "paste", "paint", "fetch")
+    return max(look, sum(seconds.get(name, 0.0) for name in replacing))
