@@ -1,4 +1,4 @@
-"""Live pictures to a server (RTMP, RTSP, SRT) or into an HLS folder.
+"""Live pictures and sound to a server (RTMP, RTSP, SRT) or into an HLS folder.
 
 The encoder and the connection live in a child process, see :mod:`.stream_child`. Addresses and keys reach it over a
 pipe: they stand on no command line and in no message.
@@ -10,15 +10,16 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
 from deepprivacy_rt.media.redaction import Redactor
-from deepprivacy_rt.sinks.child_sink import STREAM_KEY, ChildSink
+from deepprivacy_rt.sinks.child_sink import STREAM_KEY
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, LivePicture
+from deepprivacy_rt.sinks.sounding_sink import SoundingSink
 
 TWITCH = "rtmps://ingest.global-contribute.live-video.net:443/app"
 _CHILD = "deepprivacy_rt.sinks.stream_child"
@@ -40,13 +41,11 @@ class StreamSettings:
     :ivar url: rtmp, rtmps, rtsp or srt; user and password may stand in it. Never shown.
     :ivar append_key: the stream key is read when the sink is entered and becomes the last part of the address.
     :ivar key_file: holds the key; None takes the environment variable DEEPPRIVACY_STREAM_KEY.
-    :ivar silent_audio: adds a silent sound track; None does so for RTMP alone.
     """
 
     url: str = field(repr=False)
     append_key: bool = False
     key_file: Path | None = None
-    silent_audio: bool | None = None
     picture: LivePicture = field(default_factory=LivePicture)
 
     def __post_init__(self) -> None:
@@ -74,11 +73,10 @@ class HlsSettings:
     """
 
     folder: Path
-    silent_audio: bool = False
     picture: LivePicture = field(default_factory=LivePicture)
 
 
-class StreamSink(ChildSink):
+class StreamSink(SoundingSink):
     """Sends to a server. A new one of the same settings connects anew."""
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -97,9 +95,10 @@ class StreamSink(ChildSink):
             url = f"{url.rstrip('/')}/{stream_key(settings.key_file)}"
         self._redact = Redactor(url)
         self._shown = self._redact.shown
-        audio = settings.silent_audio if settings.silent_audio is not None else scheme in ("rtmp", "rtmps")
+        # Some services show no picture without a sound track.
+        picture = replace(settings.picture, sound=settings.picture.sound or scheme in ("rtmp", "rtmps"))
         muxer = _MUXERS[scheme]
-        self._start(job(url, muxer, _OPTIONS[muxer], settings.picture, audio=audio))
+        self._start(job(url, muxer, _OPTIONS[muxer], picture))
         return self
 
     def _explained(self, why: str) -> str:
@@ -114,7 +113,7 @@ class StreamSink(ChildSink):
         return "so the connection was given up: server or network hang, or the uplink is too slow for the bitrate"
 
 
-class HlsSink(ChildSink):
+class HlsSink(SoundingSink):
     """Writes segments and a playlist, for any web server."""
 
     def __init__(self, settings: HlsSettings) -> None:
@@ -142,7 +141,7 @@ class HlsSink(ChildSink):
             "start_number": str(int(time.time())),
             "hls_segment_filename": "deepprivacy-%d.ts",
         }
-        settings = job(_PLAYLIST, "hls", options, self._settings.picture, audio=self._settings.silent_audio)
+        settings = job(_PLAYLIST, "hls", options, self._settings.picture)
         # The child works inside of the folder: FFmpeg would read a % in its name as a pattern.
         self._start(settings | {"folder": str(folder.absolute())})
         return self
@@ -162,7 +161,6 @@ def job(
     options: Mapping[str, str],
     picture: LivePicture,
     *,
-    audio: bool = False,
     is_file: bool = False,
 ) -> dict[str, object]:
     """Return the settings for :mod:`.stream_child`."""
@@ -175,7 +173,7 @@ def job(
         "bitrate": picture.bitrate,
         "encoder": picture.encoder,
         "patience": picture.patience,
-        "audio": audio,
+        "sound": picture.sound,
     }
 
 
