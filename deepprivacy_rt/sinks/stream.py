@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
-from deepprivacy_rt.media.redaction import Redactor
+from deepprivacy_rt.media.redaction import Address
 from deepprivacy_rt.sinks.child_sink import STREAM_KEY
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, LivePicture
 from deepprivacy_rt.sinks.sounding_sink import SoundingSink
@@ -54,15 +54,14 @@ class StreamSettings:
         if scheme not in _MUXERS:
             raise UsageError(f"no stream can be sent to {scheme}://; use {', '.join(f'{s}://' for s in _MUXERS)}")
         try:
-            parts = urlsplit(self.url)
-            host, _port = parts.hostname, parts.port
+            parts, address = urlsplit(self.url), Address(self.url)
         except ValueError as error:
-            # The message of urlsplit may quote what was taken for a port: a part of a password.
+            # The message of urlsplit may quote a part of a password.
             raise UsageError(f"{scheme}://…: the address cannot be read; write {scheme}://HOST:PORT/PATH") from error
         if "@" in parts.path or "@" in parts.fragment:  # else a half of the password would count as a host
             raise UsageError(f"{scheme}://…: write / as %2F, # as %23 and @ as %40 in user and password")
-        if not host or any(c.isspace() or not c.isprintable() for c in self.url):
-            raise UsageError(f"{scheme}://…: the address has no host, or blanks; write {scheme}://HOST:PORT/PATH")
+        if not address.host:
+            raise UsageError(f"{scheme}://…: the address has no host; write {scheme}://HOST:PORT/PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,9 @@ class StreamSink(SoundingSink):
     def __init__(self, settings: StreamSettings) -> None:
         """Does nothing yet but keep the settings."""
         self._settings = settings
-        self._redact = Redactor(settings.url)
+        self._address = Address(settings.url)
         picture = settings.picture
-        super().__init__(_CHILD, self._redact.shown, picture.size, picture.rate, picture.patience)
+        super().__init__(_CHILD, self._address.shown, picture.size, picture.rate, picture.patience)
 
     def __enter__(self) -> StreamSink:
         """Read the key and start the child, which connects at the first frame. Raises SinkError, UsageError."""
@@ -93,8 +92,8 @@ class StreamSink(SoundingSink):
         url = settings.url
         if settings.append_key:
             url = f"{url.rstrip('/')}/{stream_key(settings.key_file)}"
-        self._redact = Redactor(url)
-        self._shown = self._redact.shown
+        self._address = Address(url)
+        self._shown = self._address.shown
         # Some services show no picture without a sound track.
         picture = replace(settings.picture, sound=settings.picture.sound or scheme in ("rtmp", "rtmps"))
         muxer = _MUXERS[scheme]
@@ -102,7 +101,7 @@ class StreamSink(SoundingSink):
         return self
 
     def _explained(self, why: str) -> str:
-        why = self._redact(why)
+        why = self._address.redact(why)
         phase = "the connection was lost" if self.encoder else "cannot be opened"
         cure = "check address and network, and that the server runs"
         if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden")):

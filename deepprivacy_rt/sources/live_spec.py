@@ -9,8 +9,8 @@ from typing import Literal
 
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.container import shown
+from deepprivacy_rt.media.redaction import Address
 from deepprivacy_rt.sources.network import SCHEMES
-from deepprivacy_rt.sources.redaction import Address
 
 _FORMS = "a camera (0, /dev/video0, name:PART), an address (rtsp://…), or a file"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
