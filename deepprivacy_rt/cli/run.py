@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_live(group: argparse._ArgumentGroup) -> None:
-    help_ = "0, /dev/video0, name:PART, rtsp://…, rtmp://…, srt://…, http://…, or a file played in real time"
+    help_ = "0, /dev/video0, name:PART, rtsp://…, rtmp://…, srt://…, http://…, or a file, always at its own speed"
     group.add_argument("--source", dest="live.source", metavar="S", help=help_)
     help_ = "virtualcam[:DEVICE], twitch, rtmp://…, rtsp://…, hls:FOLDER, FILE.mkv, FILE.mp4, window, null; repeatable"
     group.add_argument("--sink", dest="sinks", action="append", metavar="T", help=help_)
@@ -54,7 +54,6 @@ def _add_live(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--audio", dest="live.audio", action="store_const", const=True, help=help_)
     help_ = "with --audio: a microphone in place of the source's sound; on Linux ALSA's name, such as hw:1,0"
     group.add_argument("--audio-device", dest="live.audio_device", metavar="NAME", help=help_)
-    group.add_argument("--realtime", action="store_true", help="accepted for files, which are always paced")
     group.add_argument(
         "--loop", dest="live.loop", action="store_const", const=True, help="a file begins again when it ends"
     )
