@@ -61,7 +61,7 @@ def _tracker(live: LiveConfig) -> DelayedTracker:
 def check_source(live: LiveConfig) -> LiveSpec:
     """Tell what the source is, without opening it. Raises UsageError."""
     spec = parse_live_source(live.source)
-    if spec.kind == "webcam" and live.audio and live.audio_device is None:
+    if spec.kind in ("webcam", "screen") and live.audio and live.audio_device is None:
         raise UsageError(f"{spec.shown} has no sound; name a microphone with --audio-device, or leave out --audio")
     return spec
 
@@ -83,6 +83,11 @@ def make_live_source(
         return WebcamSource(
             device, width=width, height=height, rate=rate, on_state=on_state, max_retries=live.max_retries
         )
+    if spec.kind == "screen":
+        from deepprivacy_rt.sources.screen import ScreenSource, parse_region
+
+        rate = Fraction(live.rate).limit_denominator(1001)
+        return ScreenSource(parse_region(str(spec.target)), rate=rate, on_state=on_state)
     if spec.kind == "network":
         from deepprivacy_rt.sources.network import NetworkSource
 

@@ -94,7 +94,8 @@ class OutputConfig:
 class LiveConfig:
     """Where a live picture comes from, and where it goes.
 
-    :ivar source: a camera (``0``, ``/dev/video0``, ``name:PART``), an address (``rtsp://…``), or a file.
+    :ivar source: a camera (``0``, ``/dev/video0``, ``name:PART``), ``screen:`` or a part of it, an
+        address (``rtsp://…``), or a file.
     :ivar sinks: ``virtualcam``, ``twitch``, ``rtmp://…``, ``rtsp://…``, ``hls:FOLDER``, a file (.mkv, .mp4),
         ``window``, ``null``.
     :ivar size: asked of a camera, such as ``1280x720``.

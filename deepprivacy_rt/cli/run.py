@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_live(group: argparse._ArgumentGroup) -> None:
-    help_ = "0, /dev/video0, name:PART, rtsp://…, rtmp://…, srt://…, http://…, or a file, always at its own speed"
+    help_ = "0, /dev/video0, name:PART, screen:[WxH+X+Y], rtsp://…, rtmp://…, http://…, or a file, at its own speed"
     group.add_argument("--source", dest="live.source", metavar="S", help=help_)
     help_ = "virtualcam[:DEVICE], twitch, rtmp://…, rtsp://…, hls:FOLDER, FILE.mkv, FILE.mp4, window, null; repeatable"
     group.add_argument("--sink", dest="sinks", action="append", metavar="T", help=help_)
