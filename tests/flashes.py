@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,19 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERIOD_S, LENGTH_S = 1.0, 0.2
-RATE, SIZE = 30, (640, 360)
+RATE = 30
+DARK = np.full((360, 640, 3), 80, np.uint8)
 _SOUND_RATE = 48_000
 
 
-def make_clip(path: Path, seconds: int) -> None:
-    """Write H.264 and AAC: dark and silent, and from every half second on white and loud for 0.2 s."""
+def make_clip(path: Path, seconds: int, scenes: Sequence[NDArray[np.uint8]] = (DARK,)) -> None:
+    """Write H.264 and AAC: dark and silent, and from every half second on white and loud for 0.2 s.
+
+    :param scenes: pictures, (h, w, 3) RGB, to be shown in turn; only the right edge, a tenth, is dark or white.
+    """
+    height, width = scenes[0].shape[:2]
+    edge = np.s_[:, -(width // 10) :]
     with av.open(str(path), "w") as file:
         video = file.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "g": str(RATE)})
-        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = file.add_stream("aac", rate=_SOUND_RATE)
         audio.codec_context.layout = "mono"
-        for index in range(seconds * RATE):
-            picture = np.full((SIZE[1], SIZE[0], 3), 235 if _on(index / RATE) else 80, np.uint8)
+        for index, scene in zip(range(seconds * RATE), itertools.cycle(scenes), strict=False):
+            picture = scene.copy()
+            picture[edge] = 235 if _on(index / RATE) else 80
             file.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
             samples = np.arange(index * _SOUND_RATE // RATE, (index + 1) * _SOUND_RATE // RATE)
             on = (samples / _SOUND_RATE - PERIOD_S / 2) % PERIOD_S < LENGTH_S
@@ -40,11 +49,18 @@ def _on(time: float) -> bool:
 
 
 def flashes(path: Path) -> NDArray[np.float64]:
-    """Return when the picture turns from dark to white, (n,) seconds. The slate is dark."""
+    """Return when the right edge turns from dark to white, (n,) seconds. The slate is dark."""
     with av.open(str(path)) as file:
-        shown = [(float(f.time), f.to_ndarray(format="gray")[::8, ::8].mean()) for f in file.decode(video=0)]
+        shown = [(float(f.time), _edge(f).mean()) for f in file.decode(video=0)]
     times, levels = np.array(shown).T
     return times[1:][(levels[1:] > 140) & (levels[:-1] <= 140)]
+
+
+def _edge(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return some of the brightness near the right edge."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height : 8]
+    return rows[:, frame.width * 19 // 20 : frame.width - 8]
 
 
 def loudness(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
