@@ -199,6 +199,8 @@ def test_a_child_that_hangs_costs_old_sound_and_muting_forgets_it(tmp_path: Path
         time.sleep(0.2)
         sink.mute()
         os.kill(sink.pid, signal.SIGCONT)
+        sink.write(safe(picture(1), 1, Fraction(begin + 40)))  # the muxer waits for a picture
+        until(lambda: sink.path.stat().st_size > 60_000, 30)
     with av.open(str(tmp_path / "a.mkv")) as file:
         heard = sum(np.count_nonzero(np.abs(frame.to_ndarray()[0]) > 0.1) for frame in file.decode(audio=0))
     assert 1 < heard / SOUND_RATE < 7, "the pipe holds five and a half seconds"
@@ -227,7 +229,7 @@ def alsa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_microphone_is_heard_with_times_of_now(alsa: None) -> None:
     heard: list[Sound] = []
     with Microphone("hum", heard.append, lambda line: None):
-        until(lambda: len(heard) > 20)
+        until(lambda: len(heard) > 20, 40)
         assert abs(heard[-1].end - time.monotonic()) < 0.5
     assert np.abs(heard[10].samples).max() == pytest.approx(8000, abs=100)
     with pytest.raises(SourceError, match="microphone nobody: cannot be opened: .*arecord -l"):
