@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from urllib.parse import urlsplit
 from deepprivacy_rt.build import Anonymizer, build_anonymizer
 from deepprivacy_rt.config import FaceConfig, LiveConfig
 from deepprivacy_rt.detectors.paced import PacedDetector
+from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.pipeline import DelayedTracker, StageTimes
 from deepprivacy_rt.realtime.engine import LiveSource, LiveStages
 from deepprivacy_rt.realtime.gate import Gate
 from deepprivacy_rt.realtime.immediate import Immediate
 from deepprivacy_rt.realtime.presenter import Presenter, PresenterSettings
 from deepprivacy_rt.sinks.live_encoding import LivePicture
-from deepprivacy_rt.sinks.live_spec import create_live_sink, parse_live_sink, with_size
+from deepprivacy_rt.sinks.live_spec import carries_sound, create_live_sink, parse_live_sink, with_size
 from deepprivacy_rt.sources.live import SourceState
 from deepprivacy_rt.sources.live_spec import LiveSpec, parse_live_source
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker, TrackerSettings
+from deepprivacy_rt.types import Sound
 from deepprivacy_rt.weights import Weights
 
 
@@ -51,11 +54,20 @@ def _tracker(live: LiveConfig) -> DelayedTracker:
 
 def check_source(live: LiveConfig) -> LiveSpec:
     """Tell what the source is, without opening it. Raises UsageError."""
-    return parse_live_source(live.source)
+    spec = parse_live_source(live.source)
+    if spec.kind in ("webcam", "screen") and live.audio and live.audio_device is None:
+        raise UsageError(f"{spec.shown} has no sound; name a microphone with --audio-device, or leave out --audio")
+    return spec
 
 
-def make_live_source(spec: LiveSpec, live: LiveConfig, on_state: Callable[[SourceState], None]) -> LiveSource:
-    """Return the source; entering it connects. Raises UsageError."""
+def make_live_source(
+    spec: LiveSpec, live: LiveConfig, on_state: Callable[[SourceState], None], on_sound: Callable[[Sound], None]
+) -> LiveSource:
+    """Return the source; entering it connects. Raises UsageError.
+
+    :param on_sound: gets its sound, where the configuration wants that.
+    """
+    heard = on_sound if live.audio and live.audio_device is None else None
     if spec.kind == "webcam":
         from deepprivacy_rt.sources.webcam import WebcamSource
 
@@ -65,19 +77,40 @@ def make_live_source(spec: LiveSpec, live: LiveConfig, on_state: Callable[[Sourc
         return WebcamSource(
             device, width=width, height=height, rate=rate, on_state=on_state, max_retries=live.max_retries
         )
+    if spec.kind == "screen":
+        from deepprivacy_rt.sources.screen import ScreenSource, parse_region
+
+        rate = Fraction(live.rate).limit_denominator(1001)
+        return ScreenSource(parse_region(str(spec.target)), rate=rate, on_state=on_state)
     if spec.kind == "network":
         from deepprivacy_rt.sources.network import NetworkSource
 
-        return NetworkSource(str(spec.target), on_state=on_state, max_retries=live.max_retries)
+        return NetworkSource(str(spec.target), on_state=on_state, on_sound=heard, max_retries=live.max_retries)
     from deepprivacy_rt.sources.realtime import RealtimeFileSource
 
-    return RealtimeFileSource(Path(str(spec.target)), loop=live.loop, on_state=on_state)
+    return RealtimeFileSource(Path(str(spec.target)), loop=live.loop, on_state=on_state, on_sound=heard)
+
+
+def make_microphone(
+    live: LiveConfig, on_sound: Callable[[Sound], None], report: Callable[[str], None]
+) -> contextlib.AbstractContextManager[object]:
+    """Return the microphone of the configuration; entering it opens it. Without one nothing happens."""
+    if live.audio_device is None:
+        return contextlib.nullcontext()
+    from deepprivacy_rt.sources.microphone import Microphone
+
+    return Microphone(live.audio_device, on_sound, report)
+
+
+def silent_sinks(live: LiveConfig) -> tuple[str, ...]:
+    """Return the names of the sinks that carry no sound. Raises UsageError."""
+    return tuple(_name(text) for text in live.sinks if not carries_sound(parse_live_sink(text)))
 
 
 def make_presenters(live: LiveConfig, gate: Gate, on_key: Callable[[str], None]) -> list[Presenter]:
     """Return a presenter for every sink of the configuration. Raises UsageError for a sink that cannot be."""
     settings = PresenterSettings(size=live.width_height)
-    picture = LivePicture(rate=Fraction(live.rate).limit_denominator(1001))
+    picture = LivePicture(rate=Fraction(live.rate).limit_denominator(1001), sound=live.audio)
     presenters = []
     for text in live.sinks:
         # The slate comes first, so its size is what the picture is fitted into.

@@ -100,12 +100,15 @@ class OutputConfig:
 class LiveConfig:
     """Where a live picture comes from, and where it goes.
 
-    :ivar source: a camera (``0``, ``/dev/video0``, ``name:PART``), an address (``rtsp://…``), or a file.
+    :ivar source: a camera (``0``, ``/dev/video0``, ``name:PART``), ``screen:`` or a part of it, an
+        address (``rtsp://…``), or a file.
     :ivar sinks: ``virtualcam``, ``twitch``, ``rtmp://…``, ``rtsp://…``, ``hls:FOLDER``, a file (.mkv, .mp4),
         ``window``, ``null``.
     :ivar size: asked of a camera, such as ``1280x720``.
     :ivar rate: frames per second, asked of a camera; trackers count time in it.
     :ivar lookahead: frames of delay in which a face is covered before it is first detected.
+    :ivar audio: whether sound is passed on. Voices identify people: they are not changed.
+    :ivar audio_device: a microphone in place of the source's own sound; None: the source's.
     :ivar loop: a file begins again when it ends.
     :ivar max_retries: tries in a row to get a lost source back; None: for ever.
     :ivar control: port of the HTTP control on this machine; 0: any free one; None: no control.
@@ -116,6 +119,8 @@ class LiveConfig:
     size: str = "1280x720"
     rate: float = 30.0
     lookahead: int = 0
+    audio: bool = False
+    audio_device: str | None = None
     loop: bool = False
     max_retries: int | None = None
     control: int | None = None
@@ -127,6 +132,8 @@ class LiveConfig:
             raise ConfigError(f"rate must lie in 1 to 240, not {self.rate}")
         if not 0 <= self.lookahead <= 60:
             raise ConfigError(f"lookahead must lie in 0 to 60 frames, not {self.lookahead}")
+        if self.audio_device is not None and not self.audio:
+            raise ConfigError("audio_device needs audio: sound is passed on only where that is asked for")
         if self.max_retries is not None and self.max_retries < 0:
             raise ConfigError(f"max_retries must not be negative, not {self.max_retries}")
         if self.control is not None and not 0 <= self.control <= 65535:

@@ -7,9 +7,9 @@ pipeline treats *any* exception, and any result that breaks the contract, as "co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from deepprivacy_rt.types import Detection, Expression, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
+from deepprivacy_rt.types import Detection, Expression, FacePatch, FaceTrack, Frame, Replacement, SafeFrame, Sound
 
 
 class Source(Protocol):
@@ -113,4 +113,17 @@ class Sink(Protocol):
     def __exit__(self, *exc: object) -> None: ...
     def write(self, frame: SafeFrame) -> None:
         """Take the next frame, in order. Raises SinkError."""
+        ...
+
+
+@runtime_checkable
+class SoundSink(Sink, Protocol):
+    """A sink that carries sound beside the pictures, by the same clock: ``time.monotonic()`` at capture."""
+
+    def write_sound(self, sound: Sound) -> None:
+        """Take the next piece of sound, before the picture that was captured with it. Never blocks."""
+        ...
+
+    def mute(self) -> None:
+        """Forget the sound that has not gone out yet. From now on there is silence, until sound is written again."""
         ...

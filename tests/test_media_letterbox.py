@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from deepprivacy_rt.media.letterbox import even, letterbox
 from deepprivacy_rt.media.rate import RateLimit
-from deepprivacy_rt.media.redaction import Redactor
 
 sides = st.integers(1, 200)
 
@@ -69,24 +68,3 @@ def test_rate_limit_forgives_jitter_and_refuses_the_past() -> None:
     assert sum(rate.admits(t) for t in times) == 300
     assert not rate.admits(times[-1]) and not rate.admits(times[-1] - 1)
     assert rate.admits(times[-1] + 1)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtmp://live.example/app/live_12_abc", "rtmp://live.example/app/***"),
-        ("rtmps://live.example:443/app/live_12_abc?bandwidthtest=true", "rtmps://live.example:443/app/***?***"),
-        ("rtsp://anna:s%40fe@10.0.0.7:554/cam", "rtsp://***@10.0.0.7:554/cam"),
-        ("srt://h:1?passphrase=0123456789&mode=caller", "srt://h:1?***"),
-    ],
-)
-def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
-    redact = Redactor(url)
-    assert redact.shown == shown
-    assert redact(f"cannot open '{url}'") == f"cannot open '{shown}'"
-
-
-def test_secrets_are_taken_out_wherever_they_stand() -> None:
-    redact = Redactor("rtsp://anna:s%40fe-word@h/x?token=abcdef")
-    text = redact("401 for anna with s@fe-word (s%40fe-word),\n token abcdef")
-    assert text == "401 for anna with *** (***), token ***"

@@ -16,12 +16,12 @@ from live_helpers import Watch
 from media_clips import write_clip
 
 from deepprivacy_rt.errors import SourceError, UsageError
+from deepprivacy_rt.media.redaction import Address
 from deepprivacy_rt.sources.lateness import Lateness
 from deepprivacy_rt.sources.live import ConnectionLost, LiveSource, Picture, SourceState, wait_before_retry
 from deepprivacy_rt.sources.live_spec import parse_live_source
 from deepprivacy_rt.sources.newest import Newest
 from deepprivacy_rt.sources.realtime import RealtimeFileSource
-from deepprivacy_rt.sources.redaction import Address
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "signing.mkv"
 
@@ -245,7 +245,8 @@ def test_bad_sources_are_refused_in_one_line_without_the_password(text: str, why
         ("rtsp://h/user=a_password=Geheim_channel=1", "user=a_password=Geheim_channel=1", "rtsp://h/…"),
         ("rtsp://h/cam?user=a&password=Geheim", "Geheim", "rtsp://h/cam?…"),
         ("rtmp://h/app/Geheim", "Geheim", "rtmp://h/app/…"),
-        ("srt://h:1?passphrase=Geheim", "Geheim", "srt://h:1?…"),
+        ("rtmps://h:443/app/Geheim?bandwidthtest=true", "Geheim", "rtmps://h:443/app/…?…"),
+        ("srt://h:1?passphrase=Geheim&mode=caller", "Geheim", "srt://h:1?…"),
     ],
 )
 def test_addresses_are_shown_without_secrets(url: str, secret: str, shown: str) -> None:
@@ -254,6 +255,12 @@ def test_addresses_are_shown_without_secrets(url: str, secret: str, shown: str) 
     assert "heim" not in repr(address)
     assert address.redact(f"{url}: {secret}\nfailed") == f"{shown}: … failed"
     assert "heim" not in repr(parse_live_source(url))
+
+
+def test_secrets_are_taken_out_wherever_they_stand() -> None:
+    address = Address("rtsp://anna:s%40fe-word@h/x?token=abc+def&a=no")
+    text = address.redact("401 for anna with s@fe-word (s%40fe-word),\n token abc def, and no \x1b")
+    assert text == "401 for … with … (…), token …, and no ?"
 
 
 def test_a_raw_slash_in_a_password_is_refused_without_showing_it() -> None:

@@ -63,7 +63,7 @@ class LiveSession:
             self.actions()[name]({})
 
     def panic(self) -> None:
-        """Show the slate."""
+        """Show the slate, and mute."""
         self._panic({})
 
     def _status(self, _: Mapping[str, str]) -> Mapping[str, object]:
@@ -72,7 +72,7 @@ class LiveSession:
 
     def _panic(self, _: Mapping[str, str]) -> Mapping[str, object]:
         self._gate.panic()
-        self._report("PANIC: the slate is shown; a, then r, brings the picture back")
+        self._report("PANIC: the slate is shown, without sound; a, then r, brings the picture back")
         return {"panic": True}
 
     def _arm(self, _: Mapping[str, str]) -> Mapping[str, object]:

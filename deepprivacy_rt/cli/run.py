@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_live(group: argparse._ArgumentGroup) -> None:
-    help_ = "0, /dev/video0, name:PART, rtsp://…, rtmp://…, srt://…, http://…, or a file played in real time"
+    help_ = "0, /dev/video0, name:PART, screen:[WxH+X+Y], rtsp://…, rtmp://…, http://…, or a file, at its own speed"
     group.add_argument("--source", dest="live.source", metavar="S", help=help_)
     help_ = "virtualcam[:DEVICE], twitch, rtmp://…, rtsp://…, hls:FOLDER, FILE.mkv, FILE.mp4, window, null; repeatable"
     group.add_argument("--sink", dest="sinks", action="append", metavar="T", help=help_)
@@ -61,7 +61,10 @@ def _add_live(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--rate", dest="live.rate", type=float, metavar="FPS", help="asked of a camera (default: 30)")
     help_ = "frames of delay, in which a face is covered before it is first detected (default: 0; 3 to 5 are useful)"
     group.add_argument("--lookahead", dest="live.lookahead", type=int, metavar="N", help=help_)
-    group.add_argument("--realtime", action="store_true", help="accepted for files, which are always paced")
+    help_ = "pass the sound of a stream or file on, unchanged: a voice identifies (default: no sound)"
+    group.add_argument("--audio", dest="live.audio", action="store_const", const=True, help=help_)
+    help_ = "with --audio: a microphone in place of the source's sound; on Linux ALSA's name, such as hw:1,0"
+    group.add_argument("--audio-device", dest="live.audio_device", metavar="NAME", help=help_)
     group.add_argument(
         "--loop", dest="live.loop", action="store_const", const=True, help="a file begins again when it ends"
     )
@@ -102,7 +105,13 @@ class _LiveRun:
     """One call of the command."""
 
     def __init__(self, config: RunConfig, args: argparse.Namespace) -> None:
-        from deepprivacy_rt.build_live import build_stages, check_source, make_live_source, make_presenters
+        from deepprivacy_rt.build_live import (
+            build_stages,
+            check_source,
+            make_live_source,
+            make_presenters,
+            silent_sinks,
+        )
         from deepprivacy_rt.cli.live_session import LiveSession
         from deepprivacy_rt.cli.live_view import JsonView, LiveView, TextView
         from deepprivacy_rt.realtime.engine import LiveEngine, LiveStages
@@ -123,12 +132,13 @@ class _LiveRun:
             return build_stages(faces, config.live, weights)
 
         self._engine = LiveEngine(
-            lambda: make_live_source(spec, config.live, on_state),
+            lambda: make_live_source(spec, config.live, on_state, self._engine.hear),
             make_presenters(config.live, gate, lambda key: self._session.key(key)),
             gate,
             frame_rate=config.live.rate,
             report=self.view.message,
         )
+        self._silent = silent_sinks(config.live) if config.live.audio else ()
         self._session = LiveSession(self._engine, gate, config.faces, build, self._stop, self.view.message)
 
     def run(self) -> int:
@@ -140,7 +150,9 @@ class _LiveRun:
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, lambda *_: self._session.panic())
         try:
-            with self.view, self._control(), reading_keys(self._session.key) as keys:
+            with self.view, self._control(), self._microphone(), reading_keys(self._session.key) as keys:
+                if self._silent:
+                    self.view.message(f"no sound goes to {', '.join(self._silent)}")
                 if keys:
                     self.view.message(HELP)
                 return run_interruptibly(self._work)
@@ -160,6 +172,11 @@ class _LiveRun:
             shown = "of DEEPPRIVACY_CONTROL_TOKEN" if token else server.token
             self.view.message(f"control: http://{ADDRESS}:{server.port}/status, token {shown}")
             yield
+
+    def _microphone(self) -> contextlib.AbstractContextManager[object]:
+        from deepprivacy_rt.build_live import make_microphone
+
+        return make_microphone(self._live, self._engine.hear, self.view.message)
 
     def _work(self, interrupted: threading.Event) -> int:
         self._session.load()

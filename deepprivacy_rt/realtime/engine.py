@@ -24,7 +24,7 @@ from deepprivacy_rt.realtime.latest import LatestSlot
 from deepprivacy_rt.realtime.presenter import Presenter
 from deepprivacy_rt.realtime.stats import Counts, LiveStatus
 from deepprivacy_rt.stages import Detector, Source
-from deepprivacy_rt.types import Frame, SafeFrame
+from deepprivacy_rt.types import Frame, SafeFrame, Sound
 
 _MOST_BYTES = 128 << 20
 _POLL_SECONDS = 0.1
@@ -101,6 +101,11 @@ class LiveEngine:
     def set_source_state(self, state: str) -> None:
         """Note what the source says about itself, for the status."""
         self._source_state = state
+
+    def hear(self, sound: Sound) -> None:
+        """Take the next piece of sound. It goes out with the pictures of its time, never without. From any thread."""
+        for presenter in self._presenters:
+            presenter.hear(sound)
 
     def status(self) -> LiveStatus:
         """Return the account so far. From any thread."""

@@ -1,4 +1,7 @@
-"""One sink on a thread of its own: new safe frames at once, and something safe when there are none."""
+"""One sink on a thread of its own: new safe frames at once, and something safe when there are none.
+
+Sound goes out with the pictures that were captured with it. Where the slate is shown, there is silence.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from deepprivacy_rt.errors import EnvironmentProblem, UsageError
 from deepprivacy_rt.pipeline.replacing import describe
 from deepprivacy_rt.realtime.gate import Gate
 from deepprivacy_rt.realtime.latest import LatestSlot
+from deepprivacy_rt.realtime.lip_sync import LipSync
 from deepprivacy_rt.realtime.slate import slate
 from deepprivacy_rt.realtime.stats import Counts, Meter, OutputStatus
-from deepprivacy_rt.stages import Sink
-from deepprivacy_rt.types import SafeFrame
+from deepprivacy_rt.stages import Sink, SoundSink
+from deepprivacy_rt.types import SafeFrame, Sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Presenter:
         self._shown: SafeFrame | None = None
         self._shown_at = 0.0
         self._index, self._pts = 0, Fraction(-1)
+        self._latency = 0.0
+        self._sound = LipSync()
         self._thread = threading.Thread(target=self._run, name=f"sink {name}", daemon=True)
         gate.listen(self._slot.wake)
 
@@ -74,6 +80,10 @@ class Presenter:
         """Show this frame next. Returns at once; a frame that still waits is dropped."""
         if self._slot.put(frame):
             self._counts.add("dropped")
+
+    def hear(self, sound: Sound) -> None:
+        """Let this sound out with the pictures of its time. Returns at once."""
+        self._sound.offer(sound)
 
     def finish(self) -> None:
         """Say that no frames will come any more; what waits is still written."""
@@ -102,6 +112,7 @@ class Presenter:
             dropped=count["dropped"],
             fps=round(self._meter.fps(time.monotonic()), 1),
             latency_ms=self._meter.latency_ms(),
+            sound_seconds=round(self._sound.released, 1),
         )
 
     def _run(self) -> None:
@@ -142,6 +153,7 @@ class Presenter:
         """Write what may be shown now; return how long to wait for the next frame."""
         settings = self._settings
         if frame is not None:
+            self._latency = now - float(frame.pts)
             height, width = frame.image.shape[:2]
             self._size = width, height
             self._shown, self._shown_at = frame, now
@@ -152,6 +164,7 @@ class Presenter:
             kind, picture = "written", frame
         else:
             kind, picture = "repeated", self._shown
+        self._write_sound(sink, kind == "slates", now)
         sink.write(self._numbered(picture, frame if kind == "written" else None, now))
         self._state, self._detail = "live", ""
         self._counts.add(kind)
@@ -161,9 +174,21 @@ class Presenter:
             return settings.stall
         return settings.tick
 
+    def _write_sound(self, sink: Sink, silent: bool, now: float) -> None:
+        """Let sound out up to the picture that is due now, or none at all beside the slate."""
+        if not isinstance(sink, SoundSink):
+            return
+        if silent:
+            self._sound.forget(now)
+            sink.mute()
+            return
+        for sound in self._sound.release(now - self._latency):
+            sink.write_sound(sound)
+
     def _numbered(self, picture: SafeFrame, frame: SafeFrame | None, now: float) -> SafeFrame:
-        """Give it the next index and a rising time: the capture's for a new frame, else now."""
+        """Give it the next index and a rising time: the capture's; for other pictures that of one which is due now."""
         self._index += 1
-        wanted = frame.pts if frame is not None else Fraction(now).limit_denominator(1_000_000)
+        due = Fraction(now - self._latency).limit_denominator(1_000_000)
+        wanted = frame.pts if frame is not None else due
         self._pts = max(wanted, self._pts + Fraction(1, 1000))
         return replace(picture, index=self._index, pts=self._pts)

@@ -27,6 +27,7 @@ class OutputStatus:
     :ivar dropped: safe frames that came faster than the sink took them.
     :ivar fps: frames of the source written per second, over the last seconds.
     :ivar latency_ms: capture to written, median and 95th percentile of the last frames; None before the first.
+    :ivar sound_seconds: sound of the source written so far, silence not counted.
     """
 
     name: str
@@ -38,6 +39,7 @@ class OutputStatus:
     dropped: int
     fps: float
     latency_ms: tuple[float, float] | None
+    sound_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

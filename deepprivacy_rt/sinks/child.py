@@ -1,4 +1,4 @@
-"""A child process that takes pictures, and can be killed.
+"""A child process that takes pictures and sound, and can be killed.
 
 Native code that talks to a network, a disk or a display may block for ever, some of it while it holds the interpreter
 lock. In a child it holds nothing but itself.
@@ -24,9 +24,10 @@ from typing import IO, cast
 
 import deepprivacy_rt
 from deepprivacy_rt.sinks import wire
-from deepprivacy_rt.types import Image
+from deepprivacy_rt.types import Image, Samples
 
 _QUEUE = 2
+_SOUNDS = 256  # pieces; for as long as it takes to notice that the child hangs
 _START_UP = 30.0  # seconds: a cold disk and a busy machine, before any connection is tried
 _FINISH = 1.0  # seconds for the rest of the pictures and the trailer
 _REAP = 0.2
@@ -53,7 +54,8 @@ class Child:
         :raises OSError: no process can be started.
         """
         self._on_event = on_event
-        self._queue: deque[tuple[Image, int]] = deque(maxlen=_QUEUE)
+        self._queue: deque[wire.PictureItem] = deque(maxlen=_QUEUE)
+        self._sounds: deque[wire.SoundItem] = deque(maxlen=_SOUNDS)
         self._changed = threading.Condition()
         self._closing = False
         self._ready = False
@@ -81,12 +83,23 @@ class Child:
         """The process."""
         return self._process.pid
 
-    def send(self, image: Image, pts: Fraction) -> None:
+    def send(self, image: Image, pts: Fraction, *, silent: bool = True) -> None:
         """Queue (h, w, 3) uint8 contiguous RGB, which nobody changes any more, with a time in seconds. Never blocks."""
         with self._changed:
             self.dropped += len(self._queue) == _QUEUE
-            self._queue.append((image, round(pts * 1_000_000)))
+            self._queue.append(wire.PictureItem(image, round(pts * 1_000_000), silent))
             self._changed.notify_all()
+
+    def send_sound(self, samples: Samples, seconds: float) -> None:
+        """Queue (n, 2) int16 contiguous, of a time in seconds; goes before all pictures. Never blocks."""
+        with self._changed:
+            self._sounds.append(wire.SoundItem(samples, round(seconds * 1_000_000)))
+            self._changed.notify_all()
+
+    def forget_sound(self) -> None:
+        """Drop all sound that has not been handed over yet."""
+        with self._changed:
+            self._sounds.clear()
 
     def stalled(self, patience: float) -> bool:
         """Tell whether the child has had something to do for so many seconds without getting on."""
@@ -105,6 +118,7 @@ class Child:
             self._closing = True
             if at_once:
                 self._queue.clear()
+                self._sounds.clear()
             self._changed.notify_all()
             if not at_once:
                 self._changed.wait_for(lambda: self._ended, _FINISH)
@@ -116,27 +130,28 @@ class Child:
             self._changed.wait_for(lambda: self._ended, _REAP)
 
     def _feed(self, line: bytes) -> None:
-        """Write settings and pictures; runs on a thread, since a pipe to a child that hangs is full for ever."""
+        """Write settings and items; runs on a thread, since a pipe to a child that hangs is full for ever."""
         pipe = self._process.stdin
         assert pipe is not None
         _widen(pipe)
         try:
             _write(pipe, line)
-            while (picture := self._next()) is not None:
-                image, microseconds = picture
-                _write(pipe, wire.header(image, microseconds))
-                _write(pipe, image.data.cast("B"))
+            while (item := self._next()) is not None:
+                _write(pipe, wire.header(item))
+                _write(pipe, item[0].data.cast("B"))
         except (OSError, ValueError):
             pass  # the child is gone; the listening thread says why
         finally:
             with contextlib.suppress(OSError):
                 pipe.close()
 
-    def _next(self) -> tuple[Image, int] | None:
+    def _next(self) -> wire.Item | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing or self._ended)
-            if self._ended or not self._queue:
+            self._changed.wait_for(lambda: self._queue or self._sounds or self._closing or self._ended)
+            if self._ended or not (self._queue or self._sounds):
                 return None
+            if self._sounds:
+                return self._sounds.popleft()
             if not self._outstanding and self._ready:
                 self._progress = time.monotonic()
             self._outstanding += 1

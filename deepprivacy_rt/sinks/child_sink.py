@@ -81,7 +81,11 @@ class ChildSink:
             return
         if self._size is None:
             self._size = even((frame.image.shape[1], frame.image.shape[0]))
-        self._child.send(letterbox(frame.image, self._size), frame.pts)
+        self._child.send(letterbox(frame.image, self._size), frame.pts, silent=self._silent())
+
+    def _silent(self) -> bool:
+        """Say whether there is no sound to the next picture."""
+        return True
 
     def _check(self, child: Child) -> None:
         if child.failure is not None:

@@ -26,6 +26,7 @@ class LivePicture:
     :ivar rate: pictures per second at most. Slower sources are sent as they come.
     :ivar bitrate: bits per second; None decides by size and rate.
     :ivar encoder: FFmpeg's name, such as "libx264", or "auto".
+    :ivar sound: whether there is a sound track, silent as long as no sound comes. RTMP has one in any case.
     :ivar patience: seconds without any progress after which the output counts as stalled.
     """
 
@@ -33,6 +34,7 @@ class LivePicture:
     rate: Fraction = Fraction(30)
     bitrate: int | None = None
     encoder: str = "auto"
+    sound: bool = False
     patience: float = 5.0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A live picture into a file that stays readable whatever happens to the program.
+"""A live picture and its sound into a file that stays readable whatever happens to the program.
 
 Matroska in clusters, or MP4 in fragments, of one second; nothing has to be written at the end. The file has its final
 name at once, and is kept after an error.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
-from deepprivacy_rt.sinks.child_sink import ChildSink
 from deepprivacy_rt.sinks.live_encoding import LivePicture
+from deepprivacy_rt.sinks.sounding_sink import SoundingSink
 from deepprivacy_rt.sinks.stream import job
 
 _FORMATS = {
@@ -48,7 +48,7 @@ class RecordingSettings:
             raise UsageError(f"{shown(self.path)}: a live recording ends with {' or '.join(_FORMATS)}")
 
 
-class RecordingSink(ChildSink):
+class RecordingSink(SoundingSink):
     """Records; never overwrites.
 
     :ivar path: the file that is written, from ``__enter__`` on.

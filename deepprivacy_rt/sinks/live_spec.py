@@ -95,6 +95,11 @@ def with_size(settings: LiveSinkSettings, size: tuple[int, int]) -> LiveSinkSett
             return settings
 
 
+def carries_sound(settings: LiveSinkSettings) -> bool:
+    """Tell whether the output has a sound track when ``LivePicture.sound`` is set."""
+    return isinstance(settings, StreamSettings | HlsSettings | RecordingSettings)
+
+
 def _names_no_stream(rest: str) -> bool:
     return rest.partition("?")[0].strip("/").count("/") <= 1
 

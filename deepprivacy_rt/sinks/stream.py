@@ -1,4 +1,4 @@
-"""Live pictures to a server (RTMP, RTSP, SRT) or into an HLS folder.
+"""Live pictures and sound to a server (RTMP, RTSP, SRT) or into an HLS folder.
 
 The encoder and the connection live in a child process, see :mod:`.stream_child`. Addresses and keys reach it over a
 pipe: they stand on no command line and in no message.
@@ -10,15 +10,16 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
-from deepprivacy_rt.media.redaction import Redactor
-from deepprivacy_rt.sinks.child_sink import STREAM_KEY, ChildSink
+from deepprivacy_rt.media.redaction import Address
+from deepprivacy_rt.sinks.child_sink import STREAM_KEY
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, LivePicture
+from deepprivacy_rt.sinks.sounding_sink import SoundingSink
 
 TWITCH = "rtmps://ingest.global-contribute.live-video.net:443/app"
 _CHILD = "deepprivacy_rt.sinks.stream_child"
@@ -40,13 +41,11 @@ class StreamSettings:
     :ivar url: rtmp, rtmps, rtsp or srt; user and password may stand in it. Never shown.
     :ivar append_key: the stream key is read when the sink is entered and becomes the last part of the address.
     :ivar key_file: holds the key; None takes the environment variable DEEPPRIVACY_STREAM_KEY.
-    :ivar silent_audio: adds a silent sound track; None does so for RTMP alone.
     """
 
     url: str = field(repr=False)
     append_key: bool = False
     key_file: Path | None = None
-    silent_audio: bool | None = None
     picture: LivePicture = field(default_factory=LivePicture)
 
     def __post_init__(self) -> None:
@@ -55,15 +54,14 @@ class StreamSettings:
         if scheme not in _MUXERS:
             raise UsageError(f"no stream can be sent to {scheme}://; use {', '.join(f'{s}://' for s in _MUXERS)}")
         try:
-            parts = urlsplit(self.url)
-            host, _port = parts.hostname, parts.port
+            parts, address = urlsplit(self.url), Address(self.url)
         except ValueError as error:
-            # The message of urlsplit may quote what was taken for a port: a part of a password.
+            # The message of urlsplit may quote a part of a password.
             raise UsageError(f"{scheme}://…: the address cannot be read; write {scheme}://HOST:PORT/PATH") from error
         if "@" in parts.path or "@" in parts.fragment:  # else a half of the password would count as a host
             raise UsageError(f"{scheme}://…: write / as %2F, # as %23 and @ as %40 in user and password")
-        if not host or any(c.isspace() or not c.isprintable() for c in self.url):
-            raise UsageError(f"{scheme}://…: the address has no host, or blanks; write {scheme}://HOST:PORT/PATH")
+        if not address.host:
+            raise UsageError(f"{scheme}://…: the address has no host; write {scheme}://HOST:PORT/PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +72,18 @@ class HlsSettings:
     """
 
     folder: Path
-    silent_audio: bool = False
     picture: LivePicture = field(default_factory=LivePicture)
 
 
-class StreamSink(ChildSink):
+class StreamSink(SoundingSink):
     """Sends to a server. A new one of the same settings connects anew."""
 
     def __init__(self, settings: StreamSettings) -> None:
         """Does nothing yet but keep the settings."""
         self._settings = settings
-        self._redact = Redactor(settings.url)
+        self._address = Address(settings.url)
         picture = settings.picture
-        super().__init__(_CHILD, self._redact.shown, picture.size, picture.rate, picture.patience)
+        super().__init__(_CHILD, self._address.shown, picture.size, picture.rate, picture.patience)
 
     def __enter__(self) -> StreamSink:
         """Read the key and start the child, which connects at the first frame. Raises SinkError, UsageError."""
@@ -95,15 +92,16 @@ class StreamSink(ChildSink):
         url = settings.url
         if settings.append_key:
             url = f"{url.rstrip('/')}/{stream_key(settings.key_file)}"
-        self._redact = Redactor(url)
-        self._shown = self._redact.shown
-        audio = settings.silent_audio if settings.silent_audio is not None else scheme in ("rtmp", "rtmps")
+        self._address = Address(url)
+        self._shown = self._address.shown
+        # Some services show no picture without a sound track.
+        picture = replace(settings.picture, sound=settings.picture.sound or scheme in ("rtmp", "rtmps"))
         muxer = _MUXERS[scheme]
-        self._start(job(url, muxer, _OPTIONS[muxer], settings.picture, audio=audio))
+        self._start(job(url, muxer, _OPTIONS[muxer], picture))
         return self
 
     def _explained(self, why: str) -> str:
-        why = self._redact(why)
+        why = self._address.redact(why)
         phase = "the connection was lost" if self.encoder else "cannot be opened"
         cure = "check address and network, and that the server runs"
         if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden")):
@@ -114,7 +112,7 @@ class StreamSink(ChildSink):
         return "so the connection was given up: server or network hang, or the uplink is too slow for the bitrate"
 
 
-class HlsSink(ChildSink):
+class HlsSink(SoundingSink):
     """Writes segments and a playlist, for any web server."""
 
     def __init__(self, settings: HlsSettings) -> None:
@@ -142,7 +140,7 @@ class HlsSink(ChildSink):
             "start_number": str(int(time.time())),
             "hls_segment_filename": "deepprivacy-%d.ts",
         }
-        settings = job(_PLAYLIST, "hls", options, self._settings.picture, audio=self._settings.silent_audio)
+        settings = job(_PLAYLIST, "hls", options, self._settings.picture)
         # The child works inside of the folder: FFmpeg would read a % in its name as a pattern.
         self._start(settings | {"folder": str(folder.absolute())})
         return self
@@ -162,7 +160,6 @@ def job(
     options: Mapping[str, str],
     picture: LivePicture,
     *,
-    audio: bool = False,
     is_file: bool = False,
 ) -> dict[str, object]:
     """Return the settings for :mod:`.stream_child`."""
@@ -175,7 +172,7 @@ def job(
         "bitrate": picture.bitrate,
         "encoder": picture.encoder,
         "patience": picture.patience,
-        "audio": audio,
+        "sound": picture.sound,
     }
 
 

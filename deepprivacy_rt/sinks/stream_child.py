@@ -1,4 +1,4 @@
-"""The process behind a stream or a live recording: encodes pictures and sends them. Started by :mod:`.child`.
+"""The process behind a stream or a live recording: encodes pictures and sound and sends them. Started by :mod:`.child`.
 
 Nothing here is bounded in time by itself: FFmpeg's connecting, and writing to a server that hangs, are not. The parent
 kills this process; if the parent is gone, an alarm of the kernel does.
@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 import av
 import cv2
-import numpy as np
 from av.video.frame import PictureType
 
 from deepprivacy_rt.errors import EnvironmentProblem
@@ -26,10 +25,9 @@ from deepprivacy_rt.media.colour import LIMITED_RANGE, MATRIX_BT709, ColourTags,
 from deepprivacy_rt.media.container import reason
 from deepprivacy_rt.sinks import wire
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, UNIT, add_video, bitrate_for
-from deepprivacy_rt.types import Image
+from deepprivacy_rt.sinks.sound_track import SoundTrack
 
 _TAGS = ColourTags(LIMITED_RANGE, MATRIX_BT709, MATRIX_BT709, MATRIX_BT709)
-_AUDIO_RATE, _AUDIO_BLOCK = 48_000, 1024
 _SENT_AHEAD = 0.5  # seconds of video that may wait in the kernel, so that a stalled server is noticed
 _SMALLEST_BUFFER = 1 << 16
 
@@ -38,7 +36,7 @@ class Output:
     """One encoded output, open from its first picture on.
 
     Settings: ``target`` (address, or file that exists), ``is_file``, ``muxer``, ``options``, ``rate``, ``bitrate``,
-    ``encoder``, ``audio``; ``folder``, if given, becomes the current one.
+    ``encoder``, ``sound`` (whether there is a track); ``folder``, if given, becomes the current one.
     """
 
     def __init__(self, settings: dict[str, Any], size: tuple[int, int]) -> None:
@@ -54,29 +52,25 @@ class Output:
             _check_certificate(target, settings["patience"])
         self._container = av.open(target, "w", format=settings["muxer"], container_options=settings["options"])
         self._video = add_video(self._container, settings["encoder"], size, rate, bitrate)
-        self._audio = self._container.add_stream("aac", rate=_AUDIO_RATE) if settings["audio"] else None
-        if self._audio is not None:
-            self._audio.codec_context.layout = "stereo"
-            self._audio.codec_context.bit_rate = 96_000
+        self._sound = SoundTrack(self._container) if settings["sound"] else None
         self._container.start_encoding()
         _bound_send_buffers(max(_SMALLEST_BUFFER, round(bitrate / 8 * _SENT_AHEAD)))
         self._from_rgb = FromRgb()
-        self._first: int | None = None
+        self._first = 0
         self._last = -1
         self._keyframe = 0
-        self._audio_samples = 0
 
     @property
     def encoder(self) -> str:
         """FFmpeg's name of the encoder that was chosen."""
         return str(self._video.codec_context.codec.name)
 
-    def write(self, image: Image, microseconds: int) -> None:
-        """Encode and send (h, w, 3) uint8 RGB."""
-        if self._first is None:
-            self._first = microseconds
-        pts = max(self._last + 1, round((microseconds - self._first) * Fraction(1, 1_000_000) / UNIT))
-        frame = self._from_rgb(image, "yuv420p", _TAGS)
+    def write(self, picture: wire.PictureItem) -> None:
+        """Encode and send a picture."""
+        if self._last < 0:
+            self._first = picture.microseconds
+        pts = max(self._last + 1, round(self._since_first(picture) / UNIT))
+        frame = self._from_rgb(picture.image, "yuv420p", _TAGS)
         if self._video.codec_context.pix_fmt != "yuv420p":
             frame = frame.reformat(format=self._video.codec_context.pix_fmt)
         frame.pts, frame.time_base = pts, UNIT
@@ -84,28 +78,24 @@ class Output:
             frame.pict_type = PictureType.I
             self._keyframe = pts + round(KEYFRAME_INTERVAL / UNIT)
         self._last = pts
-        self._fill_audio(pts)
+        if picture.silent and self._sound is not None:
+            self._sound.silence_until(pts * UNIT)
         self._container.mux(self._video.encode(frame))
+
+    def play(self, sound: wire.SoundItem) -> None:
+        """Encode and send sound."""
+        if self._sound is not None:
+            self._sound.play(sound.samples, self._since_first(sound))
+
+    def _since_first(self, item: wire.Item) -> Fraction:
+        return Fraction(item.microseconds - self._first, 1_000_000)
 
     def finish(self) -> None:
         """Send what is left, and say goodbye."""
         self._container.mux(self._video.encode(None))
-        if self._audio is not None:
-            self._container.mux(self._audio.encode(None))
+        if self._sound is not None:
+            self._sound.finish()
         self._container.close()
-
-    def _fill_audio(self, pts: int) -> None:
-        """Bring silence up to the video: some services show no picture without a sound track."""
-        if self._audio is None:
-            return
-        until = round(pts * UNIT * _AUDIO_RATE) + _AUDIO_BLOCK  # one block ahead, or the muxer waits for it
-        while self._audio_samples < until:
-            silence = np.zeros((2, _AUDIO_BLOCK), np.float32)
-            block = av.AudioFrame.from_ndarray(silence, format="fltp", layout="stereo")
-            block.sample_rate = _AUDIO_RATE
-            block.pts, block.time_base = self._audio_samples, Fraction(1, _AUDIO_RATE)
-            self._audio_samples += _AUDIO_BLOCK
-            self._container.mux(self._audio.encode(block))
 
 
 def main() -> None:
@@ -115,12 +105,17 @@ def main() -> None:
     limit = 2 * float(side.settings["patience"]) + 1
     try:
         output = None
-        for image, microseconds in side.pictures():
+        for item in side.items():
             _alarm(limit)
+            if isinstance(item, wire.SoundItem):
+                if output is not None:  # what comes before the first picture has lost its own
+                    output.play(item)
+                _alarm(0)
+                continue
             if output is None:
-                output = Output(side.settings, (image.shape[1], image.shape[0]))
+                output = Output(side.settings, (item.image.shape[1], item.image.shape[0]))
                 side.tell(wire.OPENED, output.encoder)
-            output.write(image, microseconds)
+            output.write(item)
             _alarm(0)
             side.tell(wire.DONE)
         _alarm(limit)

@@ -33,8 +33,10 @@ class _Newest:
 
     def fill(self) -> None:
         """Read until the parent closes the pipe."""
-        for image, _ in self._side.pictures():
-            copy = image.copy()
+        for item in self._side.items():
+            if not isinstance(item, wire.PictureItem):
+                continue
+            copy = item.image.copy()
             with self._lock:
                 self._image, self._count = copy, self._count + 1
         self.over = True

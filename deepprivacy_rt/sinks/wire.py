@@ -1,7 +1,8 @@
-"""What goes over the pipes between a sink and its child process: pictures down, one-line events up.
+"""What goes over the pipes between a sink and its child process: pictures and sound down, one-line events up.
 
-Down: one line of JSON with the settings (an address with its key belongs on no command line), then pictures, each a
-header of time stamp, width and height, and its RGB bytes. Up: lines of JSON, ``["event", "detail"]``.
+Down: one line of JSON with the settings (an address with its key belongs on no command line), then items, each a
+header of kind, time stamp, columns and rows, and its bytes: RGB, or int16 stereo. Up: lines of JSON,
+``["event", "detail"]``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import signal
 import struct
 import sys
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from deepprivacy_rt.types import Image
+from deepprivacy_rt.types import Image, Samples
 
-HEADER = struct.Struct("<qII")  # microseconds, width, height
+HEADER = struct.Struct("<BqII")  # kind, microseconds, columns, rows
+_SILENT_PICTURE, _PICTURE, _SOUND = range(3)
+
 
 READY = "ready"
 """The child runs and has read its settings."""
@@ -33,9 +36,38 @@ IMPOSSIBLE = "impossible"
 """The child gives up; detail: what this machine lacks."""
 
 
-def header(image: Image, microseconds: int) -> bytes:
-    """Return what goes before the bytes of a picture, (h, w, 3) uint8."""
-    return HEADER.pack(microseconds, image.shape[1], image.shape[0])
+class PictureItem(NamedTuple):
+    """A picture on its way down.
+
+    :ivar image: (h, w, 3) uint8 RGB, contiguous.
+    :ivar microseconds: of its capture.
+    :ivar silent: there is no sound to it; else that comes by itself.
+    """
+
+    image: Image
+    microseconds: int
+    silent: bool = True
+
+
+class SoundItem(NamedTuple):
+    """Sound on its way down.
+
+    :ivar samples: (n, 2) int16, contiguous.
+    :ivar microseconds: of its capture.
+    """
+
+    samples: Samples
+    microseconds: int
+
+
+Item: TypeAlias = PictureItem | SoundItem
+
+
+def header(item: Item) -> bytes:
+    """Return what goes before the bytes of an item."""
+    rows, columns = item[0].shape[:2]
+    kind = _SOUND if isinstance(item, SoundItem) else _SILENT_PICTURE if item.silent else _PICTURE
+    return HEADER.pack(kind, item.microseconds, columns, rows)
 
 
 def event(line: bytes) -> tuple[str, str] | None:
@@ -65,20 +97,32 @@ class ChildSide:
         except OSError:
             pass
 
-    def pictures(self) -> Iterator[tuple[Image, int]]:
-        """Yield (h, w, 3) uint8 RGB and microseconds until the parent closes the pipe, or is gone.
+    def items(self) -> Iterator[Item]:
+        """Yield what comes until the parent closes the pipe, or is gone.
 
         The memory of a picture is used again for the next one.
         """
         image = np.empty((0, 0, 3), np.uint8)
         while len(head := self._input.read(HEADER.size)) == HEADER.size:
-            microseconds, width, height = HEADER.unpack(head)
-            if image.shape[:2] != (height, width):
-                image = np.empty((height, width, 3), np.uint8)
-            target = image.data.cast("B")
-            while target.nbytes:
-                count = self._input.readinto(target)  # type: ignore[attr-defined]
-                if not count:
+            kind, microseconds, columns, rows = HEADER.unpack(head)
+            if kind == _SOUND:
+                samples = np.empty((rows, columns), np.int16)
+                if not self._fill(samples):
                     return
-                target = target[count:]
-            yield image, microseconds
+                yield SoundItem(samples, microseconds)
+                continue
+            if image.shape[:2] != (rows, columns):
+                image = np.empty((rows, columns, 3), np.uint8)
+            if not self._fill(image):
+                return
+            yield PictureItem(image, microseconds, kind == _SILENT_PICTURE)
+
+    def _fill(self, array: Image | Samples) -> bool:
+        """Read until the array is full; return whether that was possible."""
+        target = array.data.cast("B")
+        while target.nbytes:
+            count = self._input.readinto(target)  # type: ignore[attr-defined]
+            if not count:
+                return False
+            target = target[count:]
+        return True

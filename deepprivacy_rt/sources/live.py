@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from deepprivacy_rt.errors import SourceError
 from deepprivacy_rt.sources.newest import Newest
-from deepprivacy_rt.types import Frame, Image
+from deepprivacy_rt.types import Frame, Image, Samples, Sound
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 _WAIT_PART = 0.1
@@ -75,14 +75,22 @@ class LiveSource(ABC):
     """
 
     def __init__(
-        self, name: str, *, on_state: Callable[[SourceState], None] | None = None, max_retries: int | None = None
+        self,
+        name: str,
+        *,
+        on_state: Callable[[SourceState], None] | None = None,
+        on_sound: Callable[[Sound], None] | None = None,
+        max_retries: int | None = None,
     ) -> None:
         """
         :param on_state: is told every change, in the reader's thread; what it raises ends the source.
+        :param on_sound: gets the sound, in order, in the reader's thread; None: it is not read.
         :param max_retries: tries in a row that may fail before the source gives up; None: never.
         """
         self.name = name
         self._on_state = on_state
+        self._on_sound = on_sound
+        self._has_sound = False
         self._max_retries = max_retries
         self._state: SourceState | None = None
         self._newest: Newest[Picture] = Newest()
@@ -172,8 +180,16 @@ class LiveSource(ABC):
                 height, width = picture.image.shape[:2]
                 if size != (width, height):
                     size = width, height
-                    self._tell("live", f"{self.name}: {width}x{height}")
+                    self._tell("live", f"{self.name}: {width}x{height}{self._about_sound()}")
                 yield picture
+
+    def _about_sound(self) -> str:
+        return "" if self._on_sound is None else ", with sound" if self._has_sound else ", without sound"
+
+    def _hear(self, samples: Samples, time_s: float) -> None:
+        """Pass sound on. :param time_s: ``time.monotonic()`` at which its first sample was captured."""
+        if self._on_sound is not None and not self.closing:
+            self._on_sound(Sound(samples, time_s))
 
     def _tell(self, kind: Literal["connecting", "live", "lost"], detail: str) -> None:
         state = SourceState(kind, detail)

@@ -1,4 +1,4 @@
-"""What ``--source`` means: a camera, a stream, or a file played in real time."""
+"""What ``--source`` means: a camera, the screen, a stream, or a file played in real time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Literal
 
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.container import shown
+from deepprivacy_rt.media.redaction import Address
 from deepprivacy_rt.sources.network import SCHEMES
-from deepprivacy_rt.sources.redaction import Address
+from deepprivacy_rt.sources.screen import parse_region
 
-_FORMS = "a camera (0, /dev/video0, name:PART), an address (rtsp://…), or a file"
+_FORMS = "a camera (0, /dev/video0, name:PART), screen:, an address (rtsp://…), or a file"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 
 
@@ -20,12 +21,13 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 class LiveSpec:
     """A source that was asked for; nothing is opened yet.
 
-    :ivar kind: "webcam", "network" or "file".
-    :ivar target: device number, device path or name; the address with its password; or the path. Not in ``repr``.
+    :ivar kind: "webcam", "screen", "network" or "file".
+    :ivar target: device number, device path or name; the part of the screen; the address with its password; or the
+        path. Not in ``repr``.
     :ivar shown: the same for people, without passwords.
     """
 
-    kind: Literal["webcam", "network", "file"]
+    kind: Literal["webcam", "screen", "network", "file"]
     target: int | str | Path = field(repr=False)
     shown: str
 
@@ -33,9 +35,9 @@ class LiveSpec:
 def parse_live_source(text: str) -> LiveSpec:
     """Tell what kind of source a text names.
 
-    "0" is a camera's number, "/dev/…" its path, "name:Logi" a part of its name; "rtsp://", "rtmp://", "srt://",
-    "http://" and their encrypted forms are addresses; the rest is a file, which must exist. Raises UsageError, whose
-    text shows no password.
+    "0" is a camera's number, "/dev/…" its path, "name:Logi" a part of its name; "screen:" the screen; "rtsp://", "rtmp://",
+    "srt://", "http://" and their encrypted forms are addresses; the rest is a file, which must exist. Raises
+    UsageError, whose text shows no password.
     """
     scheme = _SCHEME.match(text)
     if scheme is not None:
@@ -44,6 +46,9 @@ def parse_live_source(text: str) -> LiveSpec:
         return LiveSpec("webcam", int(text), f"camera {int(text)}")
     if text.startswith("/dev/"):
         return LiveSpec("webcam", text, f"camera {shown(Path(text))}")
+    if text.startswith("screen:"):
+        parse_region(text.removeprefix("screen:"))
+        return LiveSpec("screen", text.removeprefix("screen:"), text)
     if text.startswith("name:"):
         name = text.removeprefix("name:").strip()
         if not name:

@@ -1,4 +1,4 @@
-"""Frames of a network camera or stream: RTSP over TCP or UDP, RTMP, SRT, HTTP."""
+"""Frames, and sound, of a network camera or stream: RTSP over TCP or UDP, RTMP, SRT, HTTP."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import av
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.colour import ToRgb, tags_of
 from deepprivacy_rt.media.container import main_video_stream, reason
+from deepprivacy_rt.media.redaction import PASSWORD_VARIABLE, USER_VARIABLE, Address
 from deepprivacy_rt.sources.lateness import TOLERANCE_S, Lateness
 from deepprivacy_rt.sources.live import ConnectionLost, HopelessError, LiveSource, Picture, SourceState
-from deepprivacy_rt.sources.redaction import PASSWORD_VARIABLE, USER_VARIABLE, Address
+from deepprivacy_rt.sources.stream_sound import StreamSound
+from deepprivacy_rt.types import Sound
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
@@ -58,6 +60,7 @@ class NetworkSource(LiveSource):
         stall_s: float = _STALL_S,
         open_timeout_s: float = _OPEN_TIMEOUT_S,
         on_state: Callable[[SourceState], None] | None = None,
+        on_sound: Callable[[Sound], None] | None = None,
         max_retries: int | None = None,
     ) -> None:
         """
@@ -73,7 +76,7 @@ class NetworkSource(LiveSource):
             raise UsageError(f"the stream's address {error}") from None
         if self._address.scheme not in SCHEMES or not self._address.host:
             raise UsageError(f"{self._address}: name a host, and one of {', '.join(SCHEMES)}")
-        super().__init__(self._address.shown, on_state=on_state, max_retries=max_retries)
+        super().__init__(self._address.shown, on_state=on_state, on_sound=on_sound, max_retries=max_retries)
         self._transport = transport
         self._stall_s, self._open_timeout_s = stall_s, open_timeout_s
         self._tolerance_s = TOLERANCE_S
@@ -123,7 +126,8 @@ class NetworkSource(LiveSource):
             "analyzeduration": "500000",  # microseconds
         }
         if self._address.scheme.startswith("rtsp"):
-            options |= {"rtsp_transport": self._transport, "allowed_media_types": "video"}
+            media = "video" if self._on_sound is None else "video+audio"
+            options |= {"rtsp_transport": self._transport, "allowed_media_types": media}
         elif self._address.scheme.startswith("rtmp"):
             options["rtmp_live"] = "live"
         return options
@@ -147,15 +151,21 @@ class NetworkSource(LiveSource):
         return ConnectionLost(why)
 
     def _decoded(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Picture]:
-        to_rgb, lateness = ToRgb(), Lateness(self._tolerance_s)
+        to_rgb, lateness, sound = ToRgb(), Lateness(self._tolerance_s), self._sound(container)
         deadline = time.monotonic() + _FIRST_PICTURE_S
         for packet, arrival_ns in self._packets(container):
+            if sound is not None and packet.stream_index == sound.index:
+                for samples, time_s in sound.decode(packet, arrival_ns / 1e9):
+                    self._hear(samples, time_s)
             if packet.stream_index == stream.index:
                 for frame in self._frames(packet):
                     deadline = time.monotonic() + 2 * self._stall_s
-                    if lateness.is_late(arrival_ns, None if frame.pts is None else frame.pts * frame.time_base):
+                    stream_time = None if frame.pts is None else frame.pts * frame.time_base
+                    if lateness.is_late(arrival_ns, stream_time):
                         self.late += 1
                         continue
+                    if sound is not None and stream_time is not None:
+                        sound.pictures.note(arrival_ns / 1e9, float(stream_time))
                     yield Picture(to_rgb(frame, tags_of(frame, stream)), arrival_ns)
             if lateness.hopeless:
                 # Where it happens again and again, the camera's clock is wrong: more and more is put up with.
@@ -163,6 +173,12 @@ class NetworkSource(LiveSource):
                 raise ConnectionLost("the pictures come too late")
             if time.monotonic() > deadline:
                 raise ConnectionLost("data comes, but no picture")
+
+    def _sound(self, container: av.container.InputContainer) -> StreamSound | None:
+        """Return what decodes the sound, where it is asked for and there is some."""
+        stream = container.streams.best("audio") if self._on_sound is not None else None
+        self._has_sound = isinstance(stream, av.AudioStream)
+        return StreamSound(stream.index) if stream is not None else None
 
     def _packets(self, container: av.container.InputContainer) -> Iterator[tuple[av.Packet, int]]:
         """Yield packets of all streams, so that a dead picture beside live sound is noticed, and their arrival."""

@@ -1,0 +1,89 @@
+"""``deepprivacy-rt run`` as a process whose lines are read, and what it recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SLATE = np.array([38, 40, 44])
+
+
+class Process:
+    """A run with ``--json``; reads its lines as they come."""
+
+    def __init__(self, *arguments: object, folder: Path, **environment: str) -> None:
+        command = [sys.executable, "-m", "deepprivacy_rt", "run", "--json", *map(str, arguments)]
+        self.child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[dict[str, Any]] = []
+        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            self._queue.put(json.loads(line))
+        self._queue.put(None)
+
+    def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        """Return the first new line that meets the condition."""
+        deadline = time.monotonic() + seconds
+        while True:
+            line = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
+            assert line is not None, (self.lines[-3:], self.child.communicate()[1])
+            self.lines.append(line)
+            if condition(line):
+                return line
+
+    def status(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        return self.until(lambda line: line["event"] == "status" and condition(line), seconds)
+
+    def message(self, part: str, seconds: float = 60) -> str:
+        return str(self.until(lambda line: part in line.get("text", ""), seconds)["text"])
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal; return the exit code. It must end within two seconds, and a little for a busy machine."""
+        begin = time.monotonic()
+        self.child.send_signal(number)
+        code = self.child.wait(10)
+        assert time.monotonic() - begin < 4
+        return code
+
+
+@contextlib.contextmanager
+def running(*arguments: object, folder: Path, **environment: str) -> Iterator[Process]:
+    process = Process(*arguments, folder=folder, **environment)
+    try:
+        yield process
+    finally:
+        process.child.kill()
+        process.child.communicate()
+
+
+def images(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as file:
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+
+
+def is_slate(image: np.ndarray) -> bool:
+    return bool(np.abs(image[8:40, 8:40].reshape(-1, 3).mean(axis=0) - SLATE).max() < 12)
