@@ -1,12 +1,12 @@
 """The generator is blind: what lies under the covers has no part in the output, not in a single bit.
 
 Hypothesis draws faces, and two pictures that differ in every pixel under their covers. Both go through the whole
-pipeline, detections given.
+pipeline, detections and expressions given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,7 @@ from deepprivacy_rt.testing import (
     make_frame,
 )
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker
-from deepprivacy_rt.types import Box, Detection, Frame, Image
+from deepprivacy_rt.types import Box, Detection, Expression, FaceTrack, Frame, Image
 from deepprivacy_rt.weights import Weights
 
 SIZE = 48
@@ -79,10 +79,19 @@ class NoFaces:
 def make_replacer(name: str, region: Region = Region.FACE) -> Replacer:
     if name in (ON_DEVICE, FILLED_ON_DEVICE):
         network = gan_on_a_device() if name == ON_DEVICE else NoFaces()
-        return CanvasReplacer(DevicePainter(network, region, Uploads(torch.device("cpu")), 30.0))
+        painter = DevicePainter(network, region, Uploads(torch.device("cpu")), 30.0)
+        return CanvasReplacer(painter, expressions=Talking())
     generator = GENERATORS[name]()
     size = generator.patch_size
-    return FaceReplacer(AlignedCropper(size, region), generator, PatchBlender(), filler=SolidGenerator(size))
+    filler = SolidGenerator(size)
+    return FaceReplacer(AlignedCropper(size, region), generator, PatchBlender(), filler=filler, expressions=Talking())
+
+
+class Talking:
+    """Says the same of all faces: expressions are given here, as detections are."""
+
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
+        return [Expression(0.4, 0.6, 0.8)] * len(tracks)
 
 
 @st.composite
