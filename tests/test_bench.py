@@ -60,7 +60,7 @@ def test_numbers_are_consistent(measured: Path) -> None:
         assert cell["latency_ms"]["p99"] > sum(stage["wall_ms"]["p50"] for stage in stages)
     assert one["faces_covered"] == one["faces_generated"] == 1
     assert nobody["faces_covered"] == nobody["faces_generated"] == 0
-    assert set(one["stages"]) == {"detect", "track", "erase", "cut", "generate", "paste", "encode"}
+    assert set(one["stages"]) == {"detect", "track", "express", "erase", "cut", "generate", "paste", "encode"}
     assert "generate" not in nobody["stages"] and "decode" not in one["stages"]
 
 
