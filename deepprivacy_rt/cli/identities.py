@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepprivacy_rt.cli.files import check_side_file
 from deepprivacy_rt.errors import UsageError
-from deepprivacy_rt.types import Image, SafeFrame
+from deepprivacy_rt.types import Image
 
 if typing.TYPE_CHECKING:
     from deepprivacy_rt.build import Anonymizer
@@ -90,29 +90,13 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
 def anonymized(anonymizer: Anonymizer, path: Path) -> Image:
     """Return a picture with its faces replaced. Raises SourceError."""
     from deepprivacy_rt.build import make_source
+    from deepprivacy_rt.evaluation.copies import PictureSink
 
-    taken: list[Image] = []
-    with make_source(path) as source, _Taker(taken) as sink:
+    with make_source(path) as source, PictureSink() as sink:
         anonymizer.run(source, sink, 1.0, on_frame=lambda report: None, stop=threading.Event())
-    if not taken:
+    if not sink.images:
         raise UsageError(f"{path}: has no picture")
-    return taken[0]
-
-
-class _Taker:
-    """A sink that keeps the pictures."""
-
-    def __init__(self, taken: list[Image]) -> None:
-        self._taken = taken
-
-    def __enter__(self) -> _Taker:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def write(self, frame: SafeFrame) -> None:
-        self._taken.append(frame.image)
+    return sink.images[0]
 
 
 def _tile(image: Image) -> Image:

@@ -114,7 +114,7 @@ class CopyMaker:
         detector = RememberedDetector(self._anonymizers[GENERATED].new_detector())
         pictures = []
         for identity in identities:
-            anonymizer, sink = self._anonymizer(name, detector, identity), _Pictures()
+            anonymizer, sink = self._anonymizer(name, detector, identity), PictureSink()
             anonymizer.run(_OnePicture(image), sink, 1.0, on_frame=_ignore, stop=threading.Event())
             pictures += sink.images
         return pictures
@@ -145,13 +145,13 @@ class _OnePicture:
         yield Frame(self._image, 0, Fraction(0))
 
 
-class _Pictures:
+class PictureSink:
     """A sink that keeps the pictures."""
 
     def __init__(self) -> None:
         self.images: list[Image] = []
 
-    def __enter__(self) -> _Pictures:
+    def __enter__(self) -> PictureSink:
         return self
 
     def __exit__(self, *exc: object) -> None:
