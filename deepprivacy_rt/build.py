@@ -239,10 +239,10 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
     cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
     quantized = None
     if device == "cpu" and config.precision == "auto" and file is None and not in_torch:
-        weights.path("face128-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
-        quantized = weights.path("face128-int8")
+        weights.path(f"{config.model}-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
+        quantized = weights.path(f"{config.model}-int8")
     generator = GanGenerator(
-        weights.path("face128") if file is None else file,
+        weights.path(config.model) if file is None else file,
         device=device,
         salt=salt,
         cache_dir=cache,
@@ -258,5 +258,5 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
 
 
 def read_identities(weights: Weights) -> list[Identity]:
-    """Return the bank of the shipped generator. Raises WeightsError."""
+    """Return the bank of the shipped generators, which share their latents. Raises WeightsError."""
     return read_bank(weights.path("face128-identities"), read_prior(weights.path("face128")).latent)

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepprivacy_rt.cli.files import check_side_file, one_line, write_side_file
-from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, Filter, Precision, Preset, Privacy, Region
+from deepprivacy_rt.config import (
+    DetectorName,
+    Effort,
+    FaceConfig,
+    Filter,
+    ModelName,
+    Precision,
+    Preset,
+    Privacy,
+    Region,
+)
 from deepprivacy_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +44,7 @@ _FACE_OPTIONS = {
     "region": Region,
     "effort": Effort,
     "detector": DetectorName,
+    "model": ModelName,
     "precision": Precision,
     "privacy": Privacy,
 }
@@ -187,7 +198,7 @@ def _measure(
         cells += [_cell(anonymizer, crowd(number, size), settings) for size in sizes for number in faces]
     told = dataclasses.asdict(settings) | dataclasses.asdict(config)
     if config.filter == "gan":
-        told["weights"] = file_identity(args.weights or weights.path("face128"))
+        told["weights"] = file_identity(args.weights or weights.path(config.model))
     told |= {"input": file_identity(args.input) if args.input else None}
     return Run(created, told, machine, versions(), tuple(cells))
 

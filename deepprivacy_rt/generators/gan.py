@@ -24,8 +24,9 @@ Floats = NDArray[np.float32]
 Precision: TypeAlias = Literal["auto", "f32"]
 Runtime: TypeAlias = Literal["auto", "torch"]
 
-TRUNCATION = 0.9
-"""Latents are drawn with this share of the prior's deviation: its tails are where faces go wrong."""
+SPREAD = 1.4
+"""Latents are drawn with this many times the prior's deviation: faces differ more, and still are faces. What gave bad
+faces far from the mean, blur, is no longer a direction of the prior."""
 
 _LEAST, _MOST = (0.0, 0.3, 0.3), (0.7, 1.0, 1.0)
 """Range of expressions that was trained: beyond it, eyes do not shut but fall apart."""
@@ -110,7 +111,7 @@ class GanGenerator:
             return self._identity
         seed = hashlib.sha256(self._salt + identity.to_bytes(8, "little", signed=True)).digest()
         random = np.random.default_rng(int.from_bytes(seed, "little"))
-        drawn = self._prior.mean + TRUNCATION * self._prior.factor @ random.standard_normal(self._prior.latent)
+        drawn = self._prior.mean + SPREAD * self._prior.factor @ random.standard_normal(self._prior.latent)
         return np.asarray(drawn, np.float32)
 
     def told(self, tracks: Sequence[FaceTrack], keypoints: Floats) -> tuple[Floats, Floats, Floats]:

@@ -55,6 +55,5 @@ def keypoint_maps(keypoints: Tensor, size: int, sigma: float) -> Tensor:
     """
     centers = (torch.arange(size, device=keypoints.device, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
     inverse = 0.5 * (size / (2.0 * sigma)) ** 2
-    dx = (centers[None, None, None, :] - keypoints[:, :, 0, None, None].float()) ** 2
-    dy = (centers[None, None, :, None] - keypoints[:, :, 1, None, None].float()) ** 2
-    return torch.exp(-inverse * (dx + dy))
+    across, down = torch.exp(-inverse * (centers - keypoints.float()[..., None]) ** 2).unbind(dim=2)  # (n, k, size)
+    return across[:, :, None, :] * down[:, :, :, None]

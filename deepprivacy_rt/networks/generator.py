@@ -3,7 +3,8 @@
 DeepPrivacy's contract (Hukkelås et al. 2019): erased crop, mask and sparse keypoints in, a full face out. What differs
 is chosen for live use on a CPU: a space-to-depth stem, so that no layer but the last works at full resolution; FiLM
 in place of normalisation; and one style vector per face from the latent, the pose, the expression and the pooled
-surroundings. An expression is three numbers; at rest it adds nothing.
+surroundings. An expression is three numbers; at rest it adds nothing. A network with a detail head draws the face at
+half of the patch's resolution, and the head does the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepprivacy_rt.networks.blocks import ResidualBlock, act, conv, keypoint_maps
+from deepprivacy_rt.networks.detail import DetailHead, halve
 from deepprivacy_rt.types import REST
 
 _EXPRESSION_GAIN = 5.0
@@ -25,13 +27,22 @@ _PLACES = [3, 0, 1]
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
-    """Shape of a generator. ``size`` is the patch side in pixels, a multiple of 32."""
+    """Shape of a generator. ``size`` is the patch side in pixels, a multiple of 32, of 64 with a detail head.
+
+    :ivar detail: width of the detail head; 0: none.
+    """
 
     size: int = 128
     width: int = 64
     latent: int = 64
     style: int = 256
     keypoints: int = 6
+    detail: int = 0
+
+    @property
+    def drawn_size(self) -> int:
+        """Side in pixels at which the face is drawn before the detail head."""
+        return self.size // 2 if self.detail else self.size
 
     def to_dict(self) -> dict[str, int]:
         """Return plain values, for the header of a weights file."""
@@ -39,7 +50,7 @@ class GeneratorConfig:
 
 
 class Generator(nn.Module):
-    """Erased patch → face. Side s = ``config.size``, width w = ``config.width``."""
+    """Erased patch → face. Side s = ``config.drawn_size``, width w = ``config.width``."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -71,6 +82,7 @@ class Generator(nn.Module):
         self.decode_2 = ResidualBlock(w // 2, style)
         self.up_1 = conv(w // 2, 4 * (w // 4))
         self.to_rgb = conv(w // 4, 3, gain=0.3)
+        self.detail = DetailHead(config.detail, config.keypoints) if config.detail else None
 
     def forward(self, image: Tensor, mask: Tensor, keypoints: Tensor, latent: Tensor, expression: Tensor) -> Tensor:
         """Return (n, 3, s, s) RGB, about -1..1 (not clamped).
@@ -81,8 +93,18 @@ class Generator(nn.Module):
         :param latent: (n, latent), drawn from the prior.
         :param expression: (n, 3) opening of mouth, right and left eye, 0..1.
         """
+        if self.detail is None:
+            return self.draw(image, mask, keypoints, latent, expression)
+        small, small_mask = halve(image, mask)
+        face = self.draw(small, small_mask, keypoints, latent, expression)
+        maps = self.detail.maps(keypoints, self.config.drawn_size)
+        whole = small_mask * face + (1 - small_mask) * small
+        return self.detail(whole, image, mask, maps)  # type: ignore[no-any-return]
+
+    def draw(self, image: Tensor, mask: Tensor, keypoints: Tensor, latent: Tensor, expression: Tensor) -> Tensor:
+        """Return the face as it is before the detail head, at the same size as the erased patch."""
         expression = _EXPRESSION_GAIN * (expression - self.rest)
-        maps = keypoint_maps(keypoints, self.config.size // 4, sigma=1.0).to(image.dtype)
+        maps = keypoint_maps(keypoints, self.config.drawn_size // 4, sigma=1.0).to(image.dtype)
         doing = maps[:, _PLACES] * expression[:, :, None, None].to(image.dtype)
         x = torch.cat([F.pixel_unshuffle(torch.cat([image, mask], dim=1), 4), maps, doing], dim=1)  # (n, 64 + k + 3, …)
         skip_4 = self.encode_4(self.stem(x))  # (n, w, s/4, s/4)

@@ -63,6 +63,41 @@ class TrainConfig:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class DetailConfig:
+    """The recipe of a detail head over a generator that stays as it is.
+
+    :ivar pack: the packed pictures, relative to the configuration file.
+    :ivar output: the run's folder, relative to the working directory.
+    :ivar generator: weights without a detail head, relative to the configuration file.
+    :ivar encoder: its encoder, the same.
+    :ivar width: of the head.
+    :ivar crop: side of the crops in pixels, a multiple of 16.
+    :ivar reuse: crops taken of a view, some steps apart: views cost as much as learning.
+    :ivar ema: pictures after which an old weight counts half in the average.
+    """
+
+    pack: str
+    output: str
+    generator: str
+    encoder: str
+    width: int = 24
+    judge_width: int = 32
+    crop: int = 128
+    batch: int = 8
+    reuse: int = 4
+    pictures: int = 200_000
+    head_share: float = 0.25
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 5e-5
+    ema: float = 3000.0
+    adversarial: float = 0.5
+    reconstruction: float = 10.0
+    feature: float = 4.0
+    coarse: float = 10.0
+    seed: int = 0
+
+
 def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     known = {f.name: f for f in fields(kind)}
     unknown = sorted(set(values) - set(known))
@@ -74,13 +109,23 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def read_config(path: Path) -> TrainConfig:
-    """Read a recipe. Raises ConfigError on a missing file, bad TOML or an unknown key."""
+def _read(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a recipe. Raises ConfigError on a missing file, bad TOML or an unknown key."""
+    values = _read(path)
     values["generator"] = _build(GeneratorConfig, values.get("generator", {}), f"{path}: [generator]")
     values["weights"] = _build(LossWeights, values.get("weights", {}), f"{path}: [weights]")
     config: TrainConfig = _build(TrainConfig, values, str(path))
+    return config
+
+
+def read_detail_config(path: Path) -> DetailConfig:
+    """Read a recipe for a detail head. Raises ConfigError on a missing file, bad TOML or an unknown key."""
+    config: DetailConfig = _build(DetailConfig, _read(path), str(path))
     return config

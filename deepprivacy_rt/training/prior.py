@@ -2,14 +2,16 @@
 
 The encoder's posteriors over the training faces do not fill the standard normal that they were pulled to; latents from
 its empty parts give broken faces. A normal fitted to the posterior means does not have such parts (ex-post density
-estimation, Ghosh et al. 2020, "From Variational to Deterministic Autoencoders"). One direction is taken out of it: the
-one that makes faces lighter or darker, since skin and light have to follow the surroundings.
+estimation, Ghosh et al. 2020, "From Variational to Deterministic Autoencoders"). Two directions are taken out of it:
+the one that makes faces lighter or darker, since skin and light have to follow the surroundings; and the one that makes
+them blurred or sharp, since some training pictures are blurred: all faces get to be somewhat sharper than the average.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.networks.encoder import Encoder
@@ -22,6 +24,8 @@ _HALF_LIFE = 5000.0
 """Pictures after which a posterior counts half in the running prior."""
 _CONTEXTS = 16
 _PROBES = 96
+_SHARPER = 1.0
+"""Deviations by which faces are sharper than the average. From 2 on, skin looks etched."""
 
 
 class RunningPrior(nn.Module):
@@ -56,13 +60,21 @@ class RunningPrior(nn.Module):
 @torch.no_grad()
 def fit_prior(generator: Generator, encoder: Encoder, data: FaceData) -> tuple[Tensor, Tensor]:
     """Return the mean (latent,) and a factor (latent, latent) with factor · factorᵀ the covariance."""
-    means = _posterior_means(encoder, data, generator.config.size)
+    means = _posterior_means(encoder, data, generator.config.drawn_size)
     mean, covariance = means.mean(dim=0), torch.cov(means.T)
-    tone = _tone_direction(generator, data, mean, _factor(covariance))
-    # The covariance of latents given that the face is as light as the surroundings ask for.
-    along = covariance @ tone
-    covariance = covariance - torch.outer(along, along) / (tone @ along).clamp(min=1e-6)
+    factor = _factor(covariance)
+    draws, light, detail = _probe(generator, data, mean, factor)
+    # A little ridge: there are hardly more probes than dimensions. More of it where more than one direction counts.
+    mean, covariance = _given(mean, covariance, _direction(draws, light, factor, ridge=0.05), 0.0)
+    mean, covariance = _given(mean, covariance, _direction(draws, detail, factor, ridge=1.0), _SHARPER)
     return mean, _factor(covariance)
+
+
+def _given(mean: Tensor, covariance: Tensor, direction: Tensor, deviations: float) -> tuple[Tensor, Tensor]:
+    """Return mean and covariance of latents given that they lie so many deviations along a direction."""
+    along = covariance @ direction
+    variance = (direction @ along).clamp(min=1e-6)
+    return mean + along * (deviations / variance.sqrt()), covariance - torch.outer(along, along) / variance
 
 
 def _factor(covariance: Tensor) -> Tensor:
@@ -80,21 +92,28 @@ def _posterior_means(encoder: Encoder, data: FaceData, size: int) -> Tensor:
     return torch.cat(found)
 
 
-def _tone_direction(generator: Generator, data: FaceData, mean: Tensor, factor: Tensor) -> Tensor:
-    """Return the gradient of a face's mean luminance by the latent: least squares over random latents."""
+def _probe(generator: Generator, data: FaceData, mean: Tensor, factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random draws, (n, latent), and lightness and logarithm of detail, (n,) each, of the faces they give."""
     device = mean.device
     index = torch.linspace(0, len(data.units) - 1, _CONTEXTS, device=device).long()
     views = plain_views(data, GEOMETRY[Region.FACE], generator.config.size, index)
     random = torch.Generator().manual_seed(0)
     draws = torch.randn(_PROBES, len(mean), generator=random).to(device)
-    light = []
+    inner = -F.max_pool2d(-views.cover, 9, stride=1, padding=4)
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=device)[None, None]
+    light, detail = [], []
     for draw in draws:
         latent = (mean + factor @ draw).expand(_CONTEXTS, -1)
-        out = generator(views.image, views.mask, views.keypoints, latent, views.expression)
+        out = generator(views.image, views.mask, views.keypoints, latent, views.expression).float()
         light.append((out * views.cover).sum(dim=(1, 2, 3)).mean() / views.cover[0].sum())
-    measured = torch.stack(light) - torch.stack(light).mean()
-    # A little ridge: there are hardly more probes than dimensions.
-    gram = draws.T @ draws + 0.05 * _PROBES * torch.eye(len(mean), device=device)
-    slope = torch.linalg.solve(gram, draws.T @ measured)
+        edges = F.conv2d(out.mean(dim=1, keepdim=True), kernel, padding=1).square()
+        detail.append(((edges * inner).sum(dim=(1, 2, 3)) / inner.sum(dim=(1, 2, 3))).log().mean())
+    return draws, torch.stack(light), torch.stack(detail)
+
+
+def _direction(draws: Tensor, measured: Tensor, factor: Tensor, ridge: float) -> Tensor:
+    """Return the gradient by the latent of what was measured of draws: least squares, with a ridge per probe."""
+    gram = draws.T @ draws + ridge * len(draws) * torch.eye(draws.shape[1], device=draws.device)
+    slope = torch.linalg.solve(gram, draws.T @ (measured - measured.mean()))
     direction: Tensor = torch.linalg.lstsq(factor.T, slope[:, None], driver="gelsd").solution[:, 0]
     return direction

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import EnvironmentProblem, TrainingError
-from deepprivacy_rt.generators.gan import TRUNCATION
+from deepprivacy_rt.generators.gan import SPREAD
 from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, load_float, load_quantized
 from deepprivacy_rt.networks.prior import Prior, read_prior
 from deepprivacy_rt.runtimes.openvino import is_installed
@@ -61,7 +61,7 @@ class Error:
 
 def _latents(prior: Prior, count: int, seed: int) -> NDArray[np.float32]:
     normal = np.random.default_rng(seed).standard_normal((count, prior.latent))
-    return np.asarray(prior.mean + TRUNCATION * normal @ prior.factor.T, np.float32)
+    return np.asarray(prior.mean + SPREAD * normal @ prior.factor.T, np.float32)
 
 
 def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arrays]:

@@ -1,0 +1,163 @@
+"""Teaching a trained generator that an opening mouth changes the mouth, and nothing else of the face.
+
+    python -m deepprivacy_rt.training.settle weights/face128.safetensors PACK settled.safetensors --minutes 30 \\
+        --encoder weights/training/face128/encoder.safetensors
+
+What it learned of expressions it learned from pictures of different people: with the mouth it opens, its skin and nose
+become another's. Here it is its own teacher (distillation, Hinton et al. 2015): it shall draw what it draws at rest,
+with the mouth, the chin and the eyes of what it draws for the expression, brought to the same tone. The teacher sees
+surroundings without sensor noise, so that noise changes less, too. No discriminator is needed: nothing new is drawn. At
+the end its prior is fitted again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.errors import TrainingError
+from deepprivacy_rt.geometry import RegionGeometry
+from deepprivacy_rt.networks.encoder import Encoder
+from deepprivacy_rt.networks.generator import Generator
+from deepprivacy_rt.networks.serialization import load_generator, save_generator
+from deepprivacy_rt.training import losses
+from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.following import drawn_expressions
+from deepprivacy_rt.training.prior import fit_prior
+from deepprivacy_rt.training.views import ViewSampler
+
+_BATCH, _RATE, _HEAD_SHARE, _HALF_LIFE = 8, 1e-4, 0.25, 400.0
+_MOUTH, _EYE = (0.30, 0.23), (0.16, 0.11)
+"""Half axes in face units around mouth and eye within which an expression acts."""
+_BELOW = 0.14
+"""Face units by which the middle of what the mouth moves lies below it: the chin belongs to it."""
+_CELL = 16
+"""Pixels over which tones are compared."""
+
+
+def acting(keypoints: Tensor, size: int, region: RegionGeometry) -> Tensor:
+    """Return how much of each pixel an expression may change, (n, 1, size, size), 0..1 with soft edges.
+
+    :param keypoints: (n, 6, 2), -1..1 over the patch.
+    """
+    axis = (torch.arange(size, device=keypoints.device) + 0.5) * (2 / size) - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    unit = 2 / region.side
+    most = torch.zeros(len(keypoints), size, size, device=keypoints.device)
+    for place, (width, height), below in ((3, _MOUTH, _BELOW), (0, _EYE, 0.0), (1, _EYE, 0.0)):
+        across = (x - keypoints[:, place, 0, None, None]) / (width * unit)
+        down = (y - keypoints[:, place, 1, None, None] - below * unit) / (height * unit)
+        most = torch.maximum(most, ((1.3 - (across**2 + down**2).sqrt()) / 0.6).clamp(0, 1))
+    return (most * most * (3 - 2 * most))[:, None]
+
+
+def goal(rest: Tensor, doing: Tensor, act: Tensor, cover: Tensor) -> Tensor:
+    """Return the face at rest with the acting parts of the other, at the tone that both have around these parts.
+
+    :param rest: (n, 3, s, s), likewise ``doing``.
+    :param act: see :func:`acting`.
+    :param cover: (n, 1, s, s).
+    """
+    still = (1 - act) * cover
+    weight = F.avg_pool2d(still, _CELL)
+    change = F.avg_pool2d((doing - rest) * still, _CELL)
+    kernel = torch.ones(1, 1, 5, 5, device=rest.device)
+    spread = F.conv2d(change.flatten(0, 1)[:, None], kernel, padding=2).reshape_as(change)
+    tone = spread / F.conv2d(weight, kernel, padding=2).clamp(min=1e-3)
+    tone = F.interpolate(tone, scale_factor=float(_CELL), mode="bilinear", align_corners=False)
+    return act * (doing - tone) + (1 - act) * rest
+
+
+class Settler:
+    """Teacher, pupil and the pupil's average. :param data: the training faces for each region."""
+
+    def __init__(self, teacher: Generator, data: dict[Region, FaceData], device: torch.device) -> None:
+        self.teacher = teacher.to(device).requires_grad_(False)
+        self.pupil = copy.deepcopy(self.teacher).requires_grad_(True)
+        self.average = copy.deepcopy(self.teacher)
+        self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
+        self.random = torch.Generator(device).manual_seed(0)
+        size = teacher.config.size
+        self.samplers = {region: ViewSampler(data[region], GEOMETRY[region], size, self.random) for region in data}
+
+    def step(self) -> Tensor:
+        """Take one step; return the error, mean over the cover."""
+        place = torch.rand(1, generator=self.random, device=self.random.device)
+        region = Region.HEAD if float(place) < _HEAD_SHARE else Region.FACE
+        sampler, network = self.samplers[region], self.teacher
+        index = sampler.choose(_BATCH)
+        views = sampler.views(index, sampler.geometry(index), sampler.look(_BATCH))
+        latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
+        doing = drawn_expressions(views.expression, self.random)
+        with torch.no_grad():
+            clean = views.target * (1 - views.mask)
+            rest = network(clean, views.mask, views.keypoints, latent, network.rest.expand(_BATCH, -1))
+            told = network(clean, views.mask, views.keypoints, latent, doing)
+            act = acting(views.keypoints, network.config.size, GEOMETRY[region])
+            wanted = goal(rest, told, act, views.cover)
+        made = self.pupil(views.image, views.mask, views.keypoints, latent, doing)
+        error = losses.pyramid_l1(made, wanted, views.cover, (1, 4, 16))
+        self.optimizer.zero_grad(set_to_none=True)
+        error.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.pupil.parameters(), 1.0)
+        self.optimizer.step()
+        self._update_average()
+        return losses.masked_l1(made, wanted, views.cover).detach()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        share = 1 - 0.5 ** (_BATCH / _HALF_LIFE)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.pupil.parameters()), share)
+
+
+def settle(
+    weights: Path, pack: Path, output: Path, encoder: Path, minutes: float, report: Callable[[str], None] = print
+) -> None:
+    """Train for so long, and write the average with its prior. Raises WeightsError, TrainingError.
+
+    :param encoder: the generator's, from its training state.
+    """
+    teacher, device = load_generator(weights), torch.device("cpu")
+    if teacher.detail is not None:
+        raise TrainingError(f"{weights}: has a detail head; settle the generator without it, and train the head anew")
+    data = {r: load(pack, device, lambda name: not held_out(name), GEOMETRY[r].side) for r in Region}
+    settler = Settler(teacher, data, device)
+    start, errors = time.monotonic(), []
+    while time.monotonic() - start < 60 * minutes:
+        errors.append(float(settler.step()))
+        if len(errors) % 50 == 0:
+            rate = len(errors) * _BATCH / (time.monotonic() - start)
+            report(f"{len(errors) * _BATCH} pictures, {rate:.1f} per second, error {sum(errors[-50:]) / 50:.4f}")
+            save_generator(settler.average, output)
+    reader = Encoder(teacher.config.latent)
+    reader.load_state_dict({name: value.float() for name, value in load_file(encoder).items()})
+    mean, factor = fit_prior(settler.average, reader, data[Region.FACE])
+    settler.average.prior_mean.copy_(mean)
+    settler.average.prior_factor.copy_(factor)
+    save_generator(settler.average, output)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.training.settle", description=__doc__)
+    parser.add_argument("weights", type=Path, help="a generator without a detail head")
+    parser.add_argument("pack", type=Path, help="packed faces, made by deepprivacy-rt train --pack")
+    parser.add_argument("output", type=Path, help="where the settled generator goes")
+    help_ = "of its training state: the prior is fitted again"
+    parser.add_argument("--encoder", type=Path, required=True, metavar="FILE.safetensors", help=help_)
+    parser.add_argument("--minutes", type=float, default=30.0, help="0: fit the prior only (default: %(default)s)")
+    args = parser.parse_args()
+    settle(args.weights, args.pack, args.output, args.encoder, args.minutes)
+
+
+if __name__ == "__main__":
+    main()
