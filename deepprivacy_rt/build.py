@@ -22,6 +22,7 @@ from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.expressions.reader import ExpressionReader
+from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
@@ -59,6 +60,9 @@ OpenedSink: TypeAlias = FileSink | ImageSink
 class Anonymizer:
     """All that outlives one file: the networks, and the way faces are cut and pasted.
 
+    It may serve any number of streams at once, each on threads of its own: faces that are ready at the same time are
+    one call of the generator.
+
     :ivar new_detector: makes a detector for one stream; all share their networks.
     :ivar device: where the generator runs: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar new_painter: takes a frame rate and makes what replaces the faces of one stream on a device; None: they are
@@ -66,6 +70,7 @@ class Anonymizer:
     :ivar notes: what a user should know about the choices made, one line each.
     :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
     :ivar mesh: reads expressions; None: faces stay at rest.
+    :ivar batches: tells how often the generator's network was called, and for how many faces; None: there is none.
     """
 
     new_detector: Callable[[], Detector]
@@ -76,6 +81,7 @@ class Anonymizer:
     steady: bool = False
     new_painter: Callable[[float], Painter] | None = None
     mesh: FaceMesh | None = None
+    batches: Callable[[], BatchCounts] | None = None
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
@@ -141,7 +147,16 @@ def build_anonymizer(
         steady=config.filter == "gan",
         new_painter=stages.new_painter,
         mesh=mesh,
+        batches=_batches(generator) if config.filter == "gan" else None,
     )
+
+
+def _batches(generator: Generator) -> Callable[[], BatchCounts]:
+    from deepprivacy_rt.generators.gan import GanGenerator
+
+    assert isinstance(generator, GanGenerator)
+    executor = generator.executor
+    return lambda: executor.batches
 
 
 def _mesh(config: FaceConfig, weights: Weights) -> tuple[FaceMesh | None, tuple[str, ...]]:

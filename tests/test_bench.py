@@ -41,7 +41,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_numbers_are_consistent(measured: Path) -> None:
     content = json.loads((measured / "a.json").read_text())
-    assert content["schema"] == 1 and content["versions"]["deepprivacy-rt"] and content["machine"]["cores"] >= 1
+    assert content["schema"] == 2 and content["versions"]["deepprivacy-rt"] and content["machine"]["cores"] >= 1
     assert len(content["settings"]["weights"]["sha256"]) == 64
     nobody, one = content["cells"]
     assert [cell["faces_placed"] for cell in (nobody, one)] == [0, 1]
@@ -58,6 +58,8 @@ def test_numbers_are_consistent(measured: Path) -> None:
         assert sum(stage["cpu_ms_per_frame"] for stage in stages) < 1.5 * cell["cpu_ms_per_frame"]
         # A frame spends in the pipeline what its stages take, at least.
         assert cell["latency_ms"]["p99"] > sum(stage["wall_ms"]["p50"] for stage in stages)
+    assert one["streams"] == 1 and one["fps_by_stream"] == [one["fps"]] and one["batch_mean"] == 1
+    assert nobody["batch_mean"] is None
     assert one["faces_covered"] == one["faces_generated"] == 1
     assert nobody["faces_covered"] == nobody["faces_generated"] == 0
     assert set(one["stages"]) == {"detect", "track", "express", "erase", "cut", "generate", "paste", "encode"}
@@ -99,6 +101,48 @@ def test_a_clip_played_live_and_compared(measured: Path, tmp_path: Path, capsys:
     drops = cell.drops.total
     assert cell.fps <= 30 and 0 <= drops <= 20 and cell.frames + drops == pytest.approx(20 * cell.seconds, abs=3)
     assert cell.latency_ms.p50 < 1500 and cell.pace and cell.encoder == "none" and "encode" not in cell.stages
+
+
+@pytest.mark.parametrize("mode", ["file", "live"])
+def test_several_streams_in_one_process(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--mode", mode, "--rate", "8", "--faces", "1", "--streams", "3,1", *QUICK]
+    words += ["--encoder", "none"] if mode == "file" else []
+    assert main(["bench", *words, "--seconds", "1.5", "--output", str(tmp_path / "s.json")]) == 0
+    told = capsys.readouterr().out
+    assert "fps/stream" in told and "faces/call" in told and "320x240, 1 face, 3 streams" in told
+    run = read_json(tmp_path / "s.json")
+    one, three = run.cells
+    assert (one.streams, three.streams) == (1, 3) and one.key != three.key
+    assert len(three.fps_by_stream) == 3 and sum(three.fps_by_stream) == pytest.approx(three.fps, abs=0.01)
+    assert min(three.fps_by_stream) > 0.3 * max(three.fps_by_stream) > 0
+    assert one.faces_generated == three.faces_generated == 1
+    assert one.batch_mean == 1 and three.batch_mean is not None and 1 <= three.batch_mean <= 3
+    if mode == "live":
+        assert three.fps > 1.5 * one.fps  # as many frames as three cameras send
+    else:
+        assert three.latency_ms.p50 > one.latency_ms.p50  # they share the processor
+        assert three.batch_mean > 1
+
+
+class _Fails:
+    """Finds nobody; the second of its kind ends its stream, the first one goes on."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        _Fails.made += 1
+        self._number = _Fails.made
+
+    def detect(self, frame: Frame) -> Sequence[Detection]:
+        if self._number == 2:
+            raise SystemExit("a library gave up")
+        return []
+
+
+def test_a_stream_that_fails_ends_the_cell() -> None:
+    anonymizer = Anonymizer(_Fails, SolidGenerator(), Region.FACE, "cpu", ())
+    with pytest.raises(SystemExit, match="gave up"):
+        run_cell(anonymizer, crowd(0, (64, 64)), Settings("file", "none", "veryfast", 30.0, 60.0, 0.0), streams=2)
 
 
 class _Sees:
@@ -154,8 +198,8 @@ def test_nothing_is_counted_before_the_warm_up_is_over() -> None:
     cover = np.ones((64, 64), np.bool_)
     cover[0] = False
     for index in range(8):
-        watcher.sent(Fraction(index), index)
-        watcher.written(SafeFrame(scene.images[0], cover, index, Fraction(index)), Fraction(index))
+        watcher.of(0).sent(Fraction(index), index)
+        watcher.of(0).written(SafeFrame(scene.images[0], cover, index, Fraction(index)), Fraction(index))
     assert moments == [4, 5] and watcher.counts == {"frames": 1, "covered": 1} and len(watcher.latencies) == 1
 
 
@@ -175,6 +219,8 @@ def test_calls_that_are_kept_are_bounded_and_taken_once() -> None:
     [
         (["--faces", "1,x"], "--faces must be numbers"),
         (["--faces", "65"], "--faces must be numbers from 0 to 64"),
+        (["--streams", "0"], "--streams must be numbers from 1 to 64"),
+        (["--streams", "2;3"], "--streams must be numbers"),
         (["--size", "640"], "--size must be WIDTHxHEIGHT"),
         (["--size", "641x480"], "even sides"),
         (["--seconds", "0"], "--seconds must lie in"),

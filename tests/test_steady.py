@@ -14,7 +14,7 @@ from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.testing import FailingGenerator, make_frame, make_track, unchecked_replacement
-from deepprivacy_rt.types import Box, FacePatch, FaceTrack, Frame, Image, Points, Replacement
+from deepprivacy_rt.types import Box, Expression, FacePatch, FaceTrack, Frame, Image, Points, Replacement
 
 SIZE = 64
 
@@ -205,3 +205,114 @@ def test_the_mask_of_a_face_that_moves_by_parts_of_a_pixel_stays_the_same() -> N
             assert (patch.image[~patch.mask] == 90).all()
             masks.append(patch.mask)
         assert all(np.array_equal(mask, masks[0]) for mask in masks)
+
+
+# --- drawing in turns ------------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """Paints every face another shade at every call, and notes whom it was asked for. Implements ``Generator``."""
+
+    patch_size = SIZE
+
+    def __init__(self) -> None:
+        self.asked: list[set[int]] = []
+
+    def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+        self.asked.append({patch.track.track_id for patch in patches})
+        shade = (waves() + 2 * (len(self.asked) % 2)).astype(np.uint8)
+        return [Replacement(patch, shade) for patch in patches]
+
+
+def faces(count: int) -> list[FacePatch]:
+    return [a_patch(make_track(160, 120, 90, track_id=number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_faces_at_rest_are_drawn_in_turns_and_all_are_shown(count: int) -> None:
+    generator, patches = Counting(), faces(count)
+    steady = SteadyGenerator(generator)
+    shown_by_frame = []
+    for _ in range(9):
+        answers = steady.generate(patches)
+        assert sorted(id(one.patch) for one in answers) == sorted(id(patch) for patch in patches)
+        shown_by_frame.append({one.patch.track.track_id: one.image for one in answers})
+    everybody = set(range(count))
+    assert generator.asked[0] == everybody
+    for earlier, later in itertools.pairwise(generator.asked):
+        assert earlier | later == everybody  # nobody waits twice in a row
+        assert len(later) == count - count // 2
+    for asked, (before, now) in zip(generator.asked[1:], itertools.pairwise(shown_by_frame), strict=True):
+        for number in everybody - asked:
+            assert np.array_equal(before[number], now[number])  # it did not move
+
+
+def test_one_face_and_slow_video_are_drawn_at_every_frame() -> None:
+    for patches, rate in ((faces(1), 30.0), (faces(3), 15.0)):
+        generator = Counting()
+        steady = SteadyGenerator(generator, rate)
+        for _ in range(4):
+            steady.generate(patches)
+        assert generator.asked == [{patch.track.track_id for patch in patches}] * 4
+
+
+def brighter(patch: FacePatch) -> FacePatch:
+    image = np.where(patch.mask[..., None], 0, np.minimum(patch.image.astype(int) + 12, 255)).astype(np.uint8)
+    return dataclasses.replace(patch, image=image)
+
+
+def turned(patch: FacePatch) -> FacePatch:
+    keypoints = patch.keypoints.copy()
+    keypoints[2, 0] += 6
+    return dataclasses.replace(patch, keypoints=keypoints)
+
+
+def with_track(patch: FacePatch, **changes: Any) -> FacePatch:
+    return dataclasses.replace(patch, track=dataclasses.replace(patch.track, **changes))
+
+
+NOT_AT_REST: dict[str, Callable[[FacePatch], FacePatch]] = {
+    "speaks": lambda patch: with_track(patch, expression=Expression(0.2, 0.7, 0.7)),
+    "blinks": lambda patch: with_track(patch, expression=Expression(0.08, 0.7, 0.3)),
+    "turns": turned,
+    "is lit": brighter,
+    "is somebody else": lambda patch: with_track(patch, identity=9),
+    "is elsewhere": lambda patch: with_track(patch, box=moved(patch.track, 80).box),
+    "is new": lambda patch: with_track(patch, track_id=9),
+}
+
+
+@pytest.mark.parametrize("name", NOT_AT_REST)
+def test_a_face_is_drawn_at_once_when_it(name: str) -> None:
+    generator, patches = Counting(), faces(4)
+    steady = SteadyGenerator(generator)
+    steady.generate(patches)
+    changed = NOT_AT_REST[name](patches[0])
+    steady.generate([changed, *patches[1:]])
+    assert generator.asked[1] == {changed.track.track_id, 3}
+    again = SteadyGenerator(generator)
+    again.generate(patches)
+    again.generate(patches)
+    assert generator.asked[3] == {2, 3}  # it would have waited
+
+
+def test_a_face_that_waits_goes_with_its_keypoints_and_is_not_blurred_by_it() -> None:
+    generator, patches = Counting(), faces(2)
+    steady = SteadyGenerator(generator)
+    first = {one.patch.track.track_id: one.image for one in steady.generate(patches)}
+    step = a_patch(patches[0].track, keypoints=patches[0].keypoints + np.array([1, 0], np.float32))
+    second = {one.patch.track.track_id: one.image for one in steady.generate([step, patches[1]])}
+    assert generator.asked[1] == {1}
+    assert np.array_equal(second[0][:, 1:], first[0][:, :-1])
+
+
+def test_an_error_fills_those_that_wait_too_and_nothing_old_survives_it() -> None:
+    generator, patches = Counting(), faces(2)
+    steady = SteadyGenerator(generator)
+    steady.generate(patches)
+    generator.generate = lambda given: (_ for _ in ()).throw(RuntimeError("gone"))  # type: ignore[method-assign, assignment]
+    with pytest.raises(RuntimeError, match="gone"):
+        steady.generate(patches)
+    del generator.generate
+    steady.generate(patches)
+    assert generator.asked == [{0, 1}, {0, 1}]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from deepprivacy_rt.bench.crowd import Scene
-from deepprivacy_rt.bench.watching import Watcher
+from deepprivacy_rt.bench.watching import StreamWatcher
 from deepprivacy_rt.pipeline import FrameReport
 from deepprivacy_rt.stages import Sink
 from deepprivacy_rt.types import Frame, Image, SafeFrame
@@ -19,10 +19,14 @@ _BETWEEN = 8
 
 
 class EndlessSource:
-    """Plays a scene again and again, as fast as it is asked to. Nothing is decoded."""
+    """Plays a scene again and again, as fast as it is asked to. Nothing is decoded.
 
-    def __init__(self, scene: Scene, rate: Fraction, watcher: Watcher) -> None:
+    :param begin: the part of the scene that comes before the first frame, 0 to 1.
+    """
+
+    def __init__(self, scene: Scene, rate: Fraction, watcher: StreamWatcher, begin: float = 0.0) -> None:
         self._scene, self._rate, self._watcher = scene, rate, watcher
+        self._first = int(begin * len(scene.images))
 
     def __enter__(self) -> EndlessSource:
         return self
@@ -33,7 +37,7 @@ class EndlessSource:
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:
-            phase = index % len(self._scene.images)
+            phase = (self._first + index) % len(self._scene.images)
             pts = index / self._rate
             self._watcher.sent(pts, phase)
             yield Frame(self._scene.images[phase], index, pts)
@@ -43,11 +47,14 @@ class EndlessSource:
 class PacedSource:
     """Plays a scene as a camera would: a frame when it is due, whether anybody is ready or not.
 
+    :param begin: the part of the scene that comes before the first frame, and of a frame's time that passes before it,
+        0 to 1: cameras do not keep step.
     :ivar missed: frames that were due while this thread got no turn: a camera would have lost them.
     """
 
-    def __init__(self, scene: Scene, rate: float, watcher: Watcher) -> None:
+    def __init__(self, scene: Scene, rate: float, watcher: StreamWatcher, begin: float = 0.0) -> None:
         self._scene, self._rate, self._watcher = scene, rate, watcher
+        self._begin = begin
         self._closing = threading.Event()
         self.missed = 0
 
@@ -62,14 +69,15 @@ class PacedSource:
         self._closing.set()
 
     def __iter__(self) -> Iterator[Frame]:
-        start, number = time.monotonic(), 0
+        first, number = int(self._begin * len(self._scene.images)), 0
+        start = time.monotonic() + self._begin / self._rate
         while not self._closing.wait(max(0.0, start + number / self._rate - time.monotonic())):
             late = int((time.monotonic() - start) * self._rate) - number
             if late > 0:
                 self.missed += late
                 number += late
             pts = Fraction(time.monotonic_ns(), 10**9)
-            phase = number % len(self._scene.images)
+            phase = (first + number) % len(self._scene.images)
             self._watcher.sent(pts, phase)
             yield Frame(self._scene.images[phase], number, pts)
             number += 1
@@ -78,7 +86,7 @@ class PacedSource:
 class WatchedSink:
     """Passes frames on, then tells the watcher."""
 
-    def __init__(self, inner: Sink, watcher: Watcher) -> None:
+    def __init__(self, inner: Sink, watcher: StreamWatcher) -> None:
         self._inner, self._watcher = inner, watcher
 
     def __enter__(self) -> WatchedSink:
@@ -100,7 +108,7 @@ class LiveSink:
     A presenter may move time stamps, so a frame is known by its picture.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: StreamWatcher) -> None:
         self._watcher = watcher
         self._lock = threading.Lock()
         self._expected: deque[tuple[Image, Fraction]] = deque(maxlen=_BETWEEN)

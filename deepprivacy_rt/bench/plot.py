@@ -25,7 +25,7 @@ _COLOURS = {
 }
 _OTHER = (120, 90, 150)
 _INK, _PAPER, _WHITE = (40, 40, 40), (255, 255, 255), (255, 255, 255)
-_WIDTH, _MARGIN, _LABEL = 1200, 24, 230
+_WIDTH, _MARGIN, _LABEL = 1200, 24, 260
 _ROW, _BOX, _LEGEND = 30, 54, 34
 
 
@@ -75,21 +75,22 @@ def _bars(cells: Sequence[Cell]) -> Image:
 
 
 def _grid(cells: Sequence[Cell]) -> Image:
-    """Draw frames per second, a row per size and a column per number of faces; darker is faster."""
-    sizes = sorted({cell.size for cell in cells}, key=lambda size: size[0] * size[1])
+    """Draw frames per second, a row per size and number of streams, a column per number of faces; darker is faster."""
+    rows = sorted({(cell.size, cell.streams) for cell in cells}, key=lambda row: (row[0][0] * row[0][1], row[1]))
     faces = sorted({cell.faces_placed for cell in cells}, key=lambda number: -1 if number is None else number)
-    image = _paper(_BOX * len(sizes) + 2 * _LEGEND)
+    image = _paper(_BOX * len(rows) + 2 * _LEGEND)
     width = min(150, (_WIDTH - _LABEL - _MARGIN) // len(faces))
     most = max(cell.fps for cell in cells) or 1.0
     _write(image, "frames per second", _MARGIN, 24, 0.45)
     for column, number in enumerate(faces):
         label = "clip" if number is None else f"{number} faces" if number != 1 else "1 face"
         _write(image, label, _LABEL + column * width + 8, 24, 0.45)
-    for row, size in enumerate(sizes):
+    for row, (size, streams) in enumerate(rows):
         top = _LEGEND + row * _BOX
-        _write(image, f"{size[0]}x{size[1]}", _MARGIN, top + 32, 0.5)
+        label = f"{size[0]}x{size[1]}{f', {streams} streams' if streams > 1 else ''}"
+        _write(image, label, _MARGIN, top + 32, 0.5)
         for column, number in enumerate(faces):
-            found = [cell for cell in cells if (cell.size, cell.faces_placed) == (size, number)]
+            found = [c for c in cells if (c.size, c.streams, c.faces_placed) == (size, streams, number)]
             if found:
                 corner = _LABEL + column * width, top
                 _draw_fps(image, found[0], corner, width, found[0].fps / most)

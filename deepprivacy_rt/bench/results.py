@@ -14,7 +14,7 @@ import numpy as np
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.pipeline.timing import Call
 
-SCHEMA = 1
+SCHEMA = 2
 _NOT_STAGES = ("decode",)
 """Frames are prepared: taking one from a list is no decoding."""
 
@@ -58,16 +58,25 @@ class Drops:
     def total(self) -> int:
         return self.source + self.engine + self.output
 
+    @classmethod
+    def sum(cls, parts: Sequence[Drops]) -> Drops:
+        return cls(*(sum(getattr(part, name) for part in parts) for name in ("source", "engine", "output")))
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of faces in one size of picture.
+    """One number of faces in one size of picture, in one number of streams.
 
+    Frames are those of all streams together, faces those of one frame.
+
+    :ivar streams: inputs that one process anonymized at the same time.
     :ivar encoder: ``x264`` or ``none``.
     :ivar size: width, height.
     :ivar faces_placed: in every frame; None for a clip, where nobody knows them.
     :ivar seconds: length of the run, warm-up excluded.
     :ivar frames: written in it.
+    :ivar fps: of all streams together. :ivar fps_by_stream: of each.
+    :ivar batch_mean: faces that the generator's network was given in a call; None where it has none, or was not called.
     :ivar latency_ms: from the source to the sink, lookahead included.
     :ivar cpu_ms_per_frame: of the whole process, all threads.
     :ivar ram_peak_mib: of the process in this cell, or since its start (``ram_peak_scope``); None where
@@ -84,9 +93,12 @@ class Cell:
     encoder: str
     size: tuple[int, int]
     faces_placed: int | None
+    streams: int
     seconds: float
     frames: int
     fps: float
+    fps_by_stream: tuple[float, ...]
+    batch_mean: float | None
     latency_ms: Spread
     cpu_ms_per_frame: float
     ram_peak_mib: float | None
@@ -104,12 +116,13 @@ class Cell:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two cells comparable, beside the machine."""
-        return self.mode, self.device, self.encoder, self.size, self.faces_placed
+        return self.mode, self.device, self.encoder, self.size, self.faces_placed, self.streams
 
     @property
     def label(self) -> str:
         faces = "clip" if self.faces_placed is None else f"{self.faces_placed} face{'s' * (self.faces_placed != 1)}"
-        return f"{self.size[0]}x{self.size[1]}, {faces}"
+        streams = f", {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.size[0]}x{self.size[1]}, {faces}{streams}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +192,6 @@ def _cell(stored: Mapping[str, Any]) -> Cell:
     }
     width, height = values.pop("size")
     drops, latency = Drops(**values.pop("drops")), Spread(**values.pop("latency_ms"))
-    warnings = tuple(values.pop("warnings"))
-    return Cell(size=(width, height), drops=drops, latency_ms=latency, stages=stages, warnings=warnings, **values)
+    for name in ("warnings", "fps_by_stream"):
+        values[name] = tuple(values[name])
+    return Cell(size=(width, height), drops=drops, latency_ms=latency, stages=stages, **values)

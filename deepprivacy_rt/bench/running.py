@@ -1,7 +1,8 @@
-"""Runs one cell: the shipped pipeline between a prepared source and a watched sink."""
+"""Runs one cell: the shipped pipeline, once for every stream, between prepared sources and watched sinks."""
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import threading
 import time
@@ -14,14 +15,16 @@ import av
 import numpy as np
 
 from deepprivacy_rt.bench.crowd import Scene
+from deepprivacy_rt.bench.driving import drive
 from deepprivacy_rt.bench.feeding import EndlessSource, LiveSink, PacedSource, WatchedSink
 from deepprivacy_rt.bench.machine import MemoryPeaks
 from deepprivacy_rt.bench.results import Cell, Drops, spread, stages_of_calls
-from deepprivacy_rt.bench.watching import Watcher
+from deepprivacy_rt.bench.watching import StreamWatcher, Watcher
 from deepprivacy_rt.build import Anonymizer, make_sink
 from deepprivacy_rt.build_live import stages_of
 from deepprivacy_rt.config import LiveConfig, OutputConfig
-from deepprivacy_rt.errors import StageError, Stopped
+from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.pipeline import StageTimes
 from deepprivacy_rt.pipeline.timing import Call
 from deepprivacy_rt.realtime.engine import LiveEngine
@@ -33,8 +36,6 @@ from deepprivacy_rt.stages import Sink
 
 KEPT_CALLS = 50_000
 """Of every stage, the last ones: percentiles need no more, and memory stays bounded."""
-_PATIENCE_SECONDS = 60.0
-_JOIN_SECONDS = 10.0
 _FEW_FRAMES = 30
 _ENOUGH = 0.98
 """Share of the placed faces below which a run is said to miss faces."""
@@ -65,24 +66,27 @@ class _Snapshots:
     times: StageTimes
     peaks: MemoryPeaks
     drops: Callable[[], Drops]
+    batches: Callable[[], BatchCounts]
     stop: threading.Event
     cpu: float = 0.0
     ram_mib: float | None = None
     vram_mib: float | None = None
     drops_before: Drops = field(default_factory=Drops)
     drops_after: Drops = field(default_factory=Drops)
+    batches_before: BatchCounts = field(default=BatchCounts(0, 0))
+    batches_after: BatchCounts = field(default=BatchCounts(0, 0))
     calls: dict[str, list[Call]] = field(default_factory=dict)
 
     def begin(self) -> None:
         self.peaks.reset()
         self.times.take_calls()
-        self.drops_before = self.drops()
+        self.drops_before, self.batches_before = self.drops(), self.batches()
         self.cpu = time.process_time()
 
     def end(self) -> None:
         self.cpu = time.process_time() - self.cpu
         self.calls = self.times.take_calls()
-        self.drops_after = self.drops()
+        self.drops_after, self.batches_after = self.drops(), self.batches()
         self.ram_mib, self.vram_mib = self.peaks.ram_mib(), self.peaks.vram_mib()
         self.stop.set()
 
@@ -91,15 +95,26 @@ class _Snapshots:
         before, after = self.drops_before, self.drops_after
         return Drops(after.source - before.source, after.engine - before.engine, after.output - before.output)
 
+    @property
+    def batch_mean(self) -> float | None:
+        """Faces in a call of the generator's network; None without one."""
+        calls = self.batches_after.calls - self.batches_before.calls
+        return round((self.batches_after.faces - self.batches_before.faces) / calls, 4) if calls else None
 
-def run_cell(anonymizer: Anonymizer, scene: Scene, settings: Settings) -> Cell:
-    """Warm up, run and measure. Raises what the pipeline raises, and StageError when no frames come any more."""
+
+def run_cell(anonymizer: Anonymizer, scene: Scene, settings: Settings, streams: int = 1) -> Cell:
+    """Warm up, run and measure. Raises what the pipeline raises, and StageError when no frames come any more.
+
+    :param streams: so many inputs, each with its own tracker, memory of faces, and sink. They play the same scene, each
+        from another place in it.
+    """
     times = StageTimes(keep=KEPT_CALLS)
     stop = threading.Event()
     peaks = MemoryPeaks(anonymizer.device)
-    snapshots = _Snapshots(times, peaks, Drops, stop)
+    snapshots = _Snapshots(times, peaks, Drops, anonymizer.batches or (lambda: BatchCounts(0, 0)), stop)
     watcher = Watcher(
         scene,
+        streams=streams,
         warm_up=settings.warm_up,
         warm_frames=8,
         seconds=settings.seconds,
@@ -107,49 +122,18 @@ def run_cell(anonymizer: Anonymizer, scene: Scene, settings: Settings) -> Cell:
         on_end=snapshots.end,
     )
     pace = None
+    begins = [stream / streams for stream in range(streams)]
     if settings.mode == "live":
-        live = _Live(anonymizer, scene, settings, watcher, times)
-        snapshots.drops = live.drops
-        _drive(lambda: live.engine.run(stop), watcher, stop)
-        pace = live.engine.status().effort
+        lives = [
+            _Live(anonymizer, scene, settings, watcher.of(stream), times, begin) for stream, begin in enumerate(begins)
+        ]
+        snapshots.drops = lambda: Drops.sum([live.drops() for live in lives])
+        drive([functools.partial(live.engine.run, stop) for live in lives], watcher, stop)
+        pace = ", ".join(sorted({live.engine.status().effort for live in lives}))
     else:
-        _drive(lambda: _run_file(anonymizer, scene, settings, watcher, times, stop), watcher, stop)
+        run = functools.partial(_run_file, anonymizer, scene, settings, times, stop)
+        drive([functools.partial(run, watcher.of(stream), begin) for stream, begin in enumerate(begins)], watcher, stop)
     return _cell(anonymizer, scene, settings, watcher, snapshots, pace)
-
-
-def _drive(work: Callable[[], object], watcher: Watcher, stop: threading.Event) -> None:
-    """Do the work on a thread of its own and watch that frames are written. Interrupts end it."""
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except Stopped:
-            pass
-        except BaseException as error:  # it belongs to the caller
-            failures.append(error)
-
-    thread = threading.Thread(target=guarded, name="bench", daemon=True)
-    thread.start()
-    last = time.monotonic()
-    try:
-        while thread.is_alive() and not stop.is_set():
-            thread.join(0.05)
-            if watcher.progress.is_set():
-                watcher.progress.clear()
-                last = time.monotonic()
-            if time.monotonic() - last > _PATIENCE_SECONDS:
-                cause = f": {watcher.problem}" if watcher.problem else ""
-                raise StageError(f"no frame was written for {_PATIENCE_SECONDS:.0f} seconds{cause}")
-    finally:
-        stop.set()
-        thread.join(_JOIN_SECONDS)
-    if failures:
-        raise failures[0]
-    if thread.is_alive():  # it would take its share of the next cell
-        raise StageError(f"the pipeline did not end within {_JOIN_SECONDS:.0f} seconds")
-    if not watcher.end:
-        raise StageError("the pipeline ended before the run did")
 
 
 # --- file mode -----------------------------------------------------------------------------------------------------
@@ -159,14 +143,15 @@ def _run_file(
     anonymizer: Anonymizer,
     scene: Scene,
     settings: Settings,
-    watcher: Watcher,
     times: StageTimes,
     stop: threading.Event,
+    watcher: StreamWatcher,
+    begin: float,
 ) -> None:
     rate = Fraction(settings.rate).limit_denominator(1001)
     with tempfile.TemporaryDirectory(prefix="deepprivacy-rt-bench-") as name:
         sink: Sink = NullSink() if settings.encoder == "none" else _encoder(Path(name), scene, settings.preset, rate)
-        with EndlessSource(scene, rate, watcher) as source, WatchedSink(sink, watcher) as watched:
+        with EndlessSource(scene, rate, watcher, begin) as source, WatchedSink(sink, watcher) as watched:
             anonymizer.run(source, watched, float(rate), on_frame=watcher.reported, stop=stop, times=times)
 
 
@@ -193,11 +178,17 @@ class _Live:
     """A live run with a camera that is none, into no output."""
 
     def __init__(
-        self, anonymizer: Anonymizer, scene: Scene, settings: Settings, watcher: Watcher, times: StageTimes
+        self,
+        anonymizer: Anonymizer,
+        scene: Scene,
+        settings: Settings,
+        watcher: StreamWatcher,
+        times: StageTimes,
+        begin: float,
     ) -> None:
         gate = Gate()
         sink = LiveSink(watcher)
-        self._source = PacedSource(scene, settings.rate, watcher)
+        self._source = PacedSource(scene, settings.rate, watcher, begin)
         self._presenter = Presenter("null", lambda: sink, gate, PresenterSettings(size=scene.size))
         self.engine = LiveEngine(
             lambda: self._source, [self._presenter], gate, frame_rate=settings.rate, on_frame=sink.expect
@@ -234,9 +225,12 @@ def _cell(
         encoder=settings.encoder if settings.mode == "file" else "none",
         size=scene.size,
         faces_placed=scene.placed,
+        streams=len(watcher.frames_of),
         seconds=round(seconds, 4),
         frames=frames,
         fps=round(frames / seconds, 3),
+        fps_by_stream=tuple(round(one / seconds, 3) for one in watcher.frames_of),
+        batch_mean=snapshots.batch_mean,
         latency_ms=spread(list(watcher.latencies)),
         cpu_ms_per_frame=round(snapshots.cpu / frames * 1e3, 3),
         ram_peak_mib=snapshots.ram_mib,
@@ -261,6 +255,8 @@ def _warnings(
         lines.append(f"of {placed} faces per frame only {covered:.2f} were covered: the speed is that of fewer faces")
     elif placed and generated < _ENOUGH * placed:
         lines.append(f"of {placed} faces per frame only {generated:.2f} were generated, the rest filled: too easy")
+    if not min(watcher.frames_of):
+        lines.append("a stream wrote no frame: this is the speed of the others")
     if watcher.counts["frames"] < _FEW_FRAMES:
         lines.append(f"only {watcher.counts['frames']} frames: percentiles say little; raise --seconds")
     if watcher.counts["withheld"]:

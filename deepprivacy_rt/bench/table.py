@@ -15,7 +15,7 @@ def text(run: Run) -> str:
     gpu = f", {machine['gpu']['name']}" if machine["gpu"] else ""
     load = f", load {machine['load_before']} before the run" if machine["load_before"] is not None else ""
     lines = [f"{machine['cpu']}, {machine['cores']} cores{gpu}{load}", ""]
-    lines += _aligned([_HEAD, *(_row(cell) for cell in run.cells)])
+    lines += _aligned(_without_empty([_HEAD, *(_row(cell) for cell in run.cells)]))
     lines += ["", "per stage, ms: wall time of a call; of all calls per frame; CPU; share of all stages' wall time"]
     lines += _aligned([_STAGE_HEAD, *(row for cell in run.cells for row in _stage_rows(cell))])
     warnings = [f"warning: {cell.label}: {line}" for cell in run.cells for line in cell.warnings]
@@ -24,7 +24,20 @@ def text(run: Run) -> str:
 
 _MEMORY = ("RAM MiB", "VRAM")
 _FACES = ("placed", "covered", "generated")
-_HEAD = ("cell", "fps", "latency p50", "p95", "p99 ms", "CPU ms/f", *_MEMORY, "drops", *_FACES, "looks for faces at")
+_STREAMS = ("fps/stream", "faces/call")
+_HEAD = (
+    "cell",
+    "fps",
+    *_STREAMS,
+    "latency p50",
+    "p95",
+    "p99 ms",
+    "CPU ms/f",
+    *_MEMORY,
+    "drops",
+    *_FACES,
+    "looks for faces at",
+)
 _STAGE_HEAD = ("cell", "stage", "calls", "p50", "p95", "p99", "per frame", "CPU/frame", "share")
 
 
@@ -33,6 +46,7 @@ def _row(cell: Cell) -> _Row:
     return (
         cell.label,
         f"{cell.fps:.1f}",
+        *_of_streams(cell),
         f"{latency.p50:.0f}",
         f"{latency.p95:.0f}",
         f"{latency.p99:.0f}",
@@ -45,6 +59,20 @@ def _row(cell: Cell) -> _Row:
         f"{cell.faces_generated:.2f}",
         cell.pace or "its own pace",
     )
+
+
+def _of_streams(cell: Cell) -> _Row:
+    """Return the slowest and the fastest stream, and the mean batch; nothing where there is one stream only."""
+    if cell.streams == 1:
+        return "", ""
+    mean = "-" if cell.batch_mean is None else f"{cell.batch_mean:.2f}"
+    return f"{min(cell.fps_by_stream):.1f}-{max(cell.fps_by_stream):.1f}", mean
+
+
+def _without_empty(rows: Sequence[_Row]) -> list[_Row]:
+    """Leave out the columns that are empty below their head."""
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    return [[row[column] for column in kept] for row in rows]
 
 
 def _stage_rows(cell: Cell) -> list[_Row]:
@@ -86,11 +114,13 @@ def comparison(new: Run, old: Run) -> str:
 
 _RATIOS: dict[str, Callable[[Cell], float | None]] = {
     "fps": lambda cell: cell.fps,
+    "slowest fps": lambda cell: min(cell.fps_by_stream),
     "p50": lambda cell: cell.latency_ms.p50,
     "p95": lambda cell: cell.latency_ms.p95,
     "CPU ms/f": lambda cell: cell.cpu_ms_per_frame,
     "RAM": lambda cell: cell.ram_peak_mib,
     "generated": lambda cell: cell.faces_generated,
+    "faces/call": lambda cell: cell.batch_mean,
 }
 
 

@@ -22,12 +22,14 @@ _LATENCIES = 100_000
 class Watcher:
     """Counts from the end of the warm-up to the end of the run, both at a written frame. Safe between threads.
 
-    :param warm_up: seconds, and :param warm_frames: written frames, that both come before the run.
+    :param streams: number of streams that play the scene at the same time; each tells by its :class:`StreamWatcher`.
+    :param warm_up: seconds, and :param warm_frames: written frames of every stream, that both come before the run.
     :param seconds: length of the run, at least; it ends with the next written frame.
     :param on_begin: called once when the run begins; :param on_end: once when it has ended.
 
     :ivar counts: ``frames`` (written), ``covered`` (placed faces under a cover in written frames), ``reported``
         (frames), ``generated``, ``filled``, ``extra`` (faces by report), ``withheld`` (frames), ``problems`` (frames).
+    :ivar frames_of: written frames by stream.
     :ivar latencies: seconds from source to sink.
     """
 
@@ -35,6 +37,7 @@ class Watcher:
         self,
         scene: Scene,
         *,
+        streams: int = 1,
         warm_up: float,
         warm_frames: int,
         seconds: float,
@@ -45,27 +48,33 @@ class Watcher:
         self._warm_up, self._warm_frames, self._seconds = warm_up, warm_frames, seconds
         self._on_begin, self._on_end = on_begin, on_end
         self._lock = threading.RLock()
-        self._sent: dict[Fraction, tuple[int, float]] = {}
+        self._sent: list[dict[Fraction, tuple[int, float]]] = [{} for _ in range(streams)]
         self._first: float | None = None
-        self._seen = 0
+        self._seen = [0] * streams
         self._running = False
         self.progress = threading.Event()
         self.begin = self.end = 0.0
         self.counts: Counter[str] = Counter()
+        self.frames_of = [0] * streams
         self.problem = ""
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
 
-    def sent(self, pts: Fraction, phase: int) -> None:
-        """Note that the source hands out a frame. :param phase: its place in the scene."""
-        with self._lock:
-            self._sent[pts] = phase, time.monotonic()
-            if len(self._sent) > _UNDER_WAY:
-                del self._sent[next(iter(self._sent))]
+    def of(self, stream: int) -> StreamWatcher:
+        """Return what one stream tells, counted from 0."""
+        return StreamWatcher(self, stream)
 
-    def reported(self, report: FrameReport) -> None:
-        """Note what the pipeline says that it did."""
+    def sent(self, stream: int, pts: Fraction, phase: int) -> None:
+        """Note that the source of a stream hands out a frame. :param phase: its place in the scene."""
         with self._lock:
-            sent = self._sent.get(report.pts)
+            sent = self._sent[stream]
+            sent[pts] = phase, time.monotonic()
+            if len(sent) > _UNDER_WAY:
+                del sent[next(iter(sent))]
+
+    def reported(self, stream: int, report: FrameReport) -> None:
+        """Note what the pipeline of a stream says that it did."""
+        with self._lock:
+            sent = self._sent[stream].get(report.pts)
             if report.problems:
                 self.problem = report.problems[0]
             if not self._running:
@@ -76,16 +85,18 @@ class Watcher:
             placed = self._placed(sent[0]) if sent else ()
             self.counts.update(_classify(report, placed))
 
-    def written(self, frame: SafeFrame, pts: Fraction) -> None:
-        """Note that the sink has taken a frame. :param pts: the time stamp that the source gave to it."""
+    def written(self, stream: int, frame: SafeFrame, pts: Fraction) -> None:
+        """Note that the sink of a stream has taken a frame. :param pts: the time stamp that the source gave to it."""
         now = time.monotonic()
         with self._lock:
             self.progress.set()
-            sent = self._sent.get(pts)
+            sent = self._sent[stream].get(pts)
             if self._running and sent is not None:
                 self.counts["frames"] += 1
+                self.frames_of[stream] += 1
                 self.latencies.append(now - sent[1])
                 self.counts["covered"] += _covered(frame, self._placed(sent[0]) or ())
+            self._seen[stream] += 1
             self._advance(now)
 
     def _placed(self, phase: int) -> tuple[PlacedFace, ...] | None:
@@ -93,15 +104,33 @@ class Watcher:
 
     def _advance(self, now: float) -> None:
         """Begin or end the run where it is time to."""
-        self._seen += 1
         if self._first is None:
             self._first = now
         if self._running and now - self.begin >= self._seconds:
             self._running, self.end = False, now
             self._on_end()
-        elif not self.begin and self._seen >= self._warm_frames and now - self._first >= self._warm_up:
+        elif not self.begin and min(self._seen) >= self._warm_frames and now - self._first >= self._warm_up:
             self._on_begin()
             self._running, self.begin = True, time.monotonic()
+
+
+class StreamWatcher:
+    """One stream's side of a :class:`Watcher`."""
+
+    def __init__(self, watcher: Watcher, stream: int) -> None:
+        self._watcher, self._stream = watcher, stream
+
+    def sent(self, pts: Fraction, phase: int) -> None:
+        """See :meth:`Watcher.sent`."""
+        self._watcher.sent(self._stream, pts, phase)
+
+    def reported(self, report: FrameReport) -> None:
+        """See :meth:`Watcher.reported`."""
+        self._watcher.reported(self._stream, report)
+
+    def written(self, frame: SafeFrame, pts: Fraction) -> None:
+        """See :meth:`Watcher.written`."""
+        self._watcher.written(self._stream, frame, pts)
 
 
 def _classify(report: FrameReport, placed: tuple[PlacedFace, ...] | None) -> dict[str, int]:

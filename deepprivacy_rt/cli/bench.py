@@ -10,7 +10,7 @@ import re
 import sys
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deepprivacy_rt.cli.files import check_side_file, one_line, write_side_file
 from deepprivacy_rt.config import (
@@ -49,7 +49,7 @@ _FACE_OPTIONS = {
     "privacy": Privacy,
 }
 _FACES, _SIZES = (0, 1, 4, 16), ((640, 480), (1280, 720), (1920, 1080))
-_LEAST_SIDE, _MOST_SIDE, _MOST_FACES = 64, 8192, 64
+_LEAST_SIDE, _MOST_SIDE, _MOST_FACES, _MOST_STREAMS = 64, 8192, 64, 64
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,6 +64,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     help_ = "cpu, cuda, cuda:N or mps: what computes; never another one in its place (default: cpu)"
     parser.add_argument("--device", default="cpu", metavar="D", help=help_)
     parser.add_argument("--faces", metavar="N,N", help="faces in a synthetic crowd (default: 0,1,4,16)")
+    help_ = "inputs that one process anonymizes at once; faces of all share calls of the generator (default: 1)"
+    parser.add_argument("--streams", metavar="N,N", default="1", help=help_)
     help_ = "(default: 640x480,1280x720,1920x1080; of a clip: its own)"
     parser.add_argument("--size", metavar="WxH,WxH", help=help_)
     parser.add_argument("--input", type=Path, metavar="CLIP", help="a video in place of synthetic crowds")
@@ -88,7 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code. Raises as ``build_anonymizer`` and ``run_cell`` do."""
-    faces, sizes = _check(args)
+    grid = _check(args)
     import cv2
 
     from deepprivacy_rt.bench.plot import png
@@ -107,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         _say(f"frames stay on {anonymizer.device} from detection to pasting; tracking and encoding run on the CPU")
     elif anonymizer.device != "cpu":
         _say(f"the generator runs on {anonymizer.device}; detection, blending and encoding run on the CPU")
-    result = _measure(args, anonymizer, config, weights, faces, sizes)
+    result = _measure(args, anonymizer, config, weights, grid)
     print(text(result))
     if args.output:
         write_side_file(args.output, to_json(result).encode())
@@ -118,8 +120,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return numbers of faces and sizes; no sizes: the clip's own. Raises UsageError."""
+class _Grid(NamedTuple):
+    """What is measured: every combination. No sizes: the clip's own."""
+
+    faces: list[int]
+    sizes: list[tuple[int, int]]
+    streams: list[int]
+
+
+def _check(args: argparse.Namespace) -> _Grid:
+    """Return what to measure. Raises UsageError."""
     _check_together(args)
     limits = {"seconds": (0.1, 3600.0), "warm_up": (0.0, 600.0), "rate": (1.0, 240.0)}
     for name, (least, most) in limits.items():
@@ -128,7 +138,8 @@ def _check(args: argparse.Namespace) -> tuple[list[int], list[tuple[int, int]]]:
             raise UsageError(f"--{name.replace('_', '-')} must lie in {least:g} to {most:g}, not {value:g}")
     _check_files(args)
     sizes = _sizes(args.size) if args.size else [] if args.input else list(_SIZES)
-    return (_numbers(args.faces) if args.faces else list(_FACES)), sizes
+    faces = _numbers(args.faces, "faces", 0, _MOST_FACES) if args.faces else list(_FACES)
+    return _Grid(faces, sizes, _numbers(args.streams, "streams", 1, _MOST_STREAMS))
 
 
 def _check_together(args: argparse.Namespace) -> None:
@@ -157,10 +168,10 @@ def _check_files(args: argparse.Namespace) -> None:
             taken.append(path)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, option: str, least: int, most: int) -> list[int]:
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdecimal() and int(word) <= _MOST_FACES for word in words):
-        raise UsageError(f"--faces must be numbers from 0 to {_MOST_FACES} such as 0,1,4, not {text!r}")
+    if not all(re.fullmatch("[0-9]{1,4}", word) and least <= int(word) <= most for word in words):
+        raise UsageError(f"--{option} must be numbers from {least} to {most} such as 1,4, not {text!r}")
     return sorted({int(word) for word in words})
 
 
@@ -179,8 +190,7 @@ def _measure(
     anonymizer: Anonymizer,
     config: FaceConfig,
     weights: Weights,
-    faces: list[int],
-    sizes: list[tuple[int, int]],
+    grid: _Grid,
 ) -> Run:
     from deepprivacy_rt.bench.crowd import clip, crowd
     from deepprivacy_rt.bench.machine import file_identity, fingerprint, versions
@@ -191,11 +201,11 @@ def _measure(
     settings = Settings(args.mode, encoder, args.preset or "veryfast", args.rate, args.seconds, args.warm_up)
     machine = fingerprint(anonymizer.device)
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    cells: list[Cell] = []
     if args.input:
-        cells += [_cell(anonymizer, clip(args.input, size), settings) for size in (sizes or (None,))]
+        scenes = (clip(args.input, size) for size in (grid.sizes or (None,)))
     else:
-        cells += [_cell(anonymizer, crowd(number, size), settings) for size in sizes for number in faces]
+        scenes = (crowd(number, size) for size in grid.sizes for number in grid.faces)
+    cells = [_cell(anonymizer, scene, settings, streams) for scene in scenes for streams in grid.streams]
     told = dataclasses.asdict(settings) | dataclasses.asdict(config)
     if config.filter == "gan":
         told["weights"] = file_identity(args.weights or weights.path(config.model))
@@ -203,10 +213,10 @@ def _measure(
     return Run(created, told, machine, versions(), tuple(cells))
 
 
-def _cell(anonymizer: Anonymizer, scene: Scene, settings: Settings) -> Cell:
+def _cell(anonymizer: Anonymizer, scene: Scene, settings: Settings, streams: int) -> Cell:
     from deepprivacy_rt.bench.running import run_cell
 
-    cell = run_cell(anonymizer, scene, settings)
+    cell = run_cell(anonymizer, scene, settings, streams)
     if sys.stderr.isatty():
         _say(f"{cell.label}: {cell.fps:.1f} fps")
     return cell

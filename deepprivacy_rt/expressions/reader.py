@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
 from deepprivacy_rt.types import REST, Evidence, Expression, FaceTrack, Frame
@@ -15,6 +16,10 @@ _SMOOTHING_SECONDS = 0.03
 """Time constant: the points tremble by a pixel from frame to frame."""
 _RESTING_SECONDS = 0.15
 """Time constant with which a face that is not seen comes to rest."""
+_HELD_SECONDS = 0.18
+"""For so long a face that is not seen keeps its expression: live, it is looked for no oftener at times."""
+_TURNS_FROM, _LEAST_TURN_RATE = 2, 20.0
+"""So many faces in a frame, at so many frames per second, that each is read at every second frame only."""
 _RISE_SECONDS, _FALL_SECONDS = 0.2, 8.0
 """Time constants with which the opening that counts as an eye's own rest follows it up and down: no blink lowers it."""
 _LEAST_EYES = 0.25
@@ -23,14 +28,22 @@ _SEEN = (Evidence.DETECTED, Evidence.INTERPOLATED)
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """:ivar said: the last expression. :ivar eyes: the opening at which these eyes rest, 0..1."""
+    """What is known of one face.
 
-    said: Expression
-    eyes: float | None
+    :ivar said: the last expression. :ivar read: the last one that was read, towards which it goes.
+    :ivar eyes: the opening at which these eyes rest, 0..1. :ivar unread: seconds since they were read.
+    """
+
+    said: Expression = REST
+    read: Expression = REST
+    eyes: float | None = None
+    unread: float = math.inf
 
 
 class ExpressionReader:
     """Face Mesh on every frame (a :class:`deepprivacy_rt.stages.ExpressionReader`), for one stream.
+
+    Several faces are read in turns, each at every second frame.
 
     How wide eyes are at rest differs between people, and could tell them apart. So the lids are told as parts of the
     same eyes' own rest, which all faces are said to have in common.
@@ -48,28 +61,45 @@ class ExpressionReader:
     def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
         """Return one expression per track. A track that is missing in a call is forgotten. Raises StageError."""
         before, self._memories = self._memories, {}
+        waiting = self._waiting(tracks, before)
         for track in tracks:
-            memory = before.get(track.track_id)
-            if _is_readable(track):
+            memory = before.get(track.track_id, _Memory())
+            if _is_readable(track) and track.track_id not in waiting:
                 found = to_expression(openings(self._mesh.points(frame.image, crop_of(track.box, track.keypoints))))
                 memory = self._followed(found, memory)
-            elif memory is not None:
-                memory = _Memory(_mixed(memory.said, REST, _share(self._seconds, _RESTING_SECONDS)), memory.eyes)
-            self._memories[track.track_id] = memory or _Memory(REST, None)
+            else:
+                memory = self._unread(memory)
+            self._memories[track.track_id] = memory
         return [self._memories[track.track_id].said for track in tracks]
 
-    def _followed(self, found: Expression, memory: _Memory | None) -> _Memory:
+    def _waiting(self, tracks: Sequence[FaceTrack], before: dict[int, _Memory]) -> set[int]:
+        """Return the tracks that are not read this time: half of all at most, and none twice in a row."""
+        if len(tracks) < _TURNS_FROM or self._seconds > 1 / _LEAST_TURN_RATE:
+            return set()
+        fresh = (one.track_id for one in tracks if one.track_id in before and not before[one.track_id].unread)
+        return set(islice(fresh, len(tracks) // 2))
+
+    def _unread(self, memory: _Memory) -> _Memory:
+        """Go on towards what was read last; where that is too long ago, come to rest."""
+        unread = memory.unread + self._seconds
+        if unread <= _HELD_SECONDS:
+            said = _mixed(memory.said, memory.read, _share(self._seconds, _SMOOTHING_SECONDS))
+            return replace(memory, said=said, unread=unread)
+        said = _mixed(memory.said, REST, _share(self._seconds, _RESTING_SECONDS))
+        return replace(memory, said=said, read=REST, unread=unread)
+
+    def _followed(self, found: Expression, memory: _Memory) -> _Memory:
         open_ = max(found.right_eye, found.left_eye)
-        if memory is None or memory.eyes is None:
+        if memory.eyes is None:
             eyes = max(open_, _LEAST_EYES)
         else:
             constant = _RISE_SECONDS if open_ > memory.eyes else _FALL_SECONDS
-            eyes = max(memory.eyes + (open_ - memory.eyes) * _share(self._seconds, constant), _LEAST_EYES)
+            share = _share(min(memory.unread, _HELD_SECONDS) + self._seconds, constant)
+            eyes = max(memory.eyes + (open_ - memory.eyes) * share, _LEAST_EYES)
         right, left = (min(REST.right_eye * eye / eyes, 1.0) for eye in (found.right_eye, found.left_eye))
-        said = Expression(found.mouth, right, left)
-        if memory is not None:
-            said = _mixed(memory.said, said, _share(self._seconds, _SMOOTHING_SECONDS))
-        return _Memory(said, eyes)
+        read = Expression(found.mouth, right, left)
+        said = read if memory.eyes is None else _mixed(memory.said, read, _share(self._seconds, _SMOOTHING_SECONDS))
+        return _Memory(said, read, eyes, 0.0)
 
 
 def _is_readable(track: FaceTrack) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.runtimes.openvino import cpu_has_vnni, is_installed
 from deepprivacy_rt.types import FacePatch, FaceTrack, Replacement
@@ -33,7 +34,12 @@ _LEAST, _MOST = (0.0, 0.3, 0.3), (0.7, 1.0, 1.0)
 
 
 class Executor(Protocol):
-    """Runs the network on one machine's hardware."""
+    """Runs the network on one machine's hardware. May be shared between threads, whose faces it runs together."""
+
+    @property
+    def batches(self) -> BatchCounts:
+        """How often the network ran, and for how many faces."""
+        ...
 
     def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
         """Map (n, 3, s, s), (n, 1, s, s), (n, 6, 2), (n, latent), (n, 3) float32 to (n, 3, s, s) float32."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepprivacy_rt.generators.batching import BatchCounts, Batcher
 from deepprivacy_rt.networks.prior import Prior
 from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16
 
@@ -21,18 +22,27 @@ _BF16_TOLERANCE = 0.03
 
 
 class OpenVinoExecutor:
-    """Runs a compiled network, one face at a time.
+    """Runs a compiled network, one face at a time: a batch takes as long. So nobody is waited for to fill one.
 
     :ivar precision: ``int8``, ``bf16`` or ``f32``.
     """
 
     def __init__(self, network: OpenVinoNetwork, precision: str) -> None:
         self._network = network
+        self._batcher = Batcher(self._one_by_one, np.concatenate)
         self.precision = precision
+
+    @property
+    def batches(self) -> BatchCounts:
+        """See :class:`deepprivacy_rt.generators.gan.Executor`."""
+        return self._batcher.counts
 
     def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
-        rows = zip(image, mask, keypoints, latent, expression, strict=True)
+        return self._batcher(image, mask, keypoints, latent, expression)
+
+    def _one_by_one(self, *inputs: Floats) -> Floats:
+        rows = zip(*inputs, strict=True)
         return np.concatenate([self._network.infer([array[None] for array in row])[0] for row in rows])
 
 

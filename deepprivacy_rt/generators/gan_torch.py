@@ -11,19 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepprivacy_rt.errors import StageError
+from deepprivacy_rt.generators.batching import MOST_FACES, BatchCounts, Batcher
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.types import FaceTrack
 
 Floats = NDArray[np.float32]
 
-BATCHES = (1, 2, 4, 8, 16)
+BATCHES = (1, 2, 4, 8, MOST_FACES)
 """Numbers of faces that a graph is recorded for. In between, copies of the first face make up the number."""
 _WARM_UP = 3
+_PATIENCE_SECONDS = 0.004
+"""That a stream waits for the faces of another. Chosen to be lost in a frame of 33 ms; never measured on a GPU."""
 
 
 class TorchExecutor:
     """bfloat16 and recorded graphs on CUDA; float32, one launch after the other, elsewhere.
+
+    What several threads ask for at the same time is one batch; they never run at once, for a graph has its own memory.
 
     :param weights: the generator's file.
     :param exact: float32 on CUDA too.
@@ -36,6 +41,12 @@ class TorchExecutor:
         self._network = load_generator(weights).to(self.device)
         self._autocast = self.device.type == "cuda" and not exact
         self._graphs: dict[int, _Graph] = {}
+        self._batcher: Batcher[Tensor] = Batcher(self._forward, _joined, patience=_PATIENCE_SECONDS)
+
+    @property
+    def batches(self) -> BatchCounts:
+        """See :class:`deepprivacy_rt.generators.gan.Executor`."""
+        return self._batcher.counts
 
     @torch.inference_mode()
     def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
@@ -47,6 +58,9 @@ class TorchExecutor:
     @torch.inference_mode()
     def forward(self, *inputs: Tensor) -> Tensor:
         """Run the network on tensors of the device: at least one face, in float32, the same order as ``run``."""
+        return self._batcher(*inputs)
+
+    def _forward(self, *inputs: Tensor) -> Tensor:
         if self.device.type != "cuda":
             return self._call(*inputs)
         return in_batches(self._replayed, inputs)
@@ -85,6 +99,10 @@ class _Graph:
             own.copy_(given)
         self._graph.replay()
         return self._output.clone()
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts))
 
 
 def in_batches(call: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,9 @@ All happens on aligned patches, so a face that moves through the picture stands 
 patch (a head that turns) is followed by warping the earlier face as the keypoints went. Wherever new and earlier
 picture still differ by more than a network's restlessness, the new one counts alone: nothing trails behind.
 
+Where several faces are in the picture, those that are at rest are drawn in turns, at every second frame, and the
+earlier face is moved along in between: docs/adr/0013-faces-at-rest-take-turns.md.
+
 Only generated pixels are remembered, with keypoints; no pixel of a frame, covered or not, is kept.
 """
 
@@ -11,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -35,15 +39,33 @@ _LARGEST_STEP = 0.5
 """Face sizes per frame: one that went farther was lost, or belongs to another shot."""
 LARGEST_CHANGE = 40.0
 """Levels of 255 by which the mean of a whole face changes only at a cut."""
+LARGEST_REST = 0.012
+"""The same for a face that is at rest: a pixel and a half of 128."""
+_LARGEST_GESTURE = 0.04
+"""Change of an opening of mouth or eye, 0 to 1, up to which a face is at rest."""
+_LARGEST_GLEAM = 5.0
+"""Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
+the head moves before something."""
+_CONTEXT_STEP = 4
+_AGED = 0.5
+"""By how much more a face that was drawn two frames ago is forgotten than one of the frame before: with 1, the time
+constant would be kept, and faces would be less calm than if they were drawn every time."""
+LEAST_TURN_RATE = 20.0
+"""Frames per second below which every face is drawn for every frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """The last face made for a track. :ivar face: (s, s, 3) float32, 0 to 255, mixed but not rounded."""
+    """The last face made for a track.
 
+    :ivar drawn: the patch that it was made for. :ivar track: where the face was in the frame before.
+    :ivar face: (s, s, 3) float32, 0 to 255, mixed but not rounded. :ivar age: frames since it was made.
+    """
+
+    drawn: FacePatch
     track: FaceTrack
-    keypoints: Points
     face: Floats
+    age: int = 0
 
 
 class SteadyGenerator:
@@ -55,13 +77,16 @@ class SteadyGenerator:
 
     :param generator: what it returns is checked no further than is needed here.
     :param frame_rate: frames per second, above 0.
+    :param turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
     """
 
-    def __init__(self, generator: Generator, frame_rate: float = 30.0) -> None:
+    def __init__(self, generator: Generator, frame_rate: float = 30.0, turns_from: int = 2) -> None:
         if not frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
         self._share = new_share(frame_rate)
+        # At ten frames per second, two frames are too long for a face to stay.
+        self._turns_from = turns_from if frame_rate >= LEAST_TURN_RATE else math.inf
         self._memories: dict[int, _Memory] = {}
 
     @property
@@ -72,8 +97,25 @@ class SteadyGenerator:
     def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
         """Return the generator's replacements, calmed. What breaks the contract is passed on for others to refuse."""
         before, self._memories = self._memories, {}  # whatever is raised below, nothing old survives it
-        given = {id(patch): patch for patch in patches}
-        return [self._calmed(answer, given, before) for answer in self._generator.generate(patches)]
+        waiting = self._waiting(patches, before)
+        drawn = [patch for patch in patches if id(patch) not in waiting]
+        given = {id(patch): patch for patch in drawn}
+        answers = [self._calmed(one, given, before) for one in self._generator.generate(drawn)]
+        return [*answers, *(self._moved_along(patch, before) for patch in patches if id(patch) in waiting)]
+
+    def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
+        """Return which patches are not drawn this time: half of all at most, and none twice in a row."""
+        if len(patches) < self._turns_from:
+            return set()
+        at_rest = (patch for patch in patches if _is_at_rest(before.get(patch.track.track_id), patch))
+        return {id(patch) for patch in islice(at_rest, len(patches) // 2)}
+
+    def _moved_along(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
+        """Return the earlier face where it is now, and remember it as it was drawn: it is not blurred by every move."""
+        memory = before[patch.track.track_id]
+        way, _ = similarity(memory.drawn.keypoints, patch.keypoints)
+        self._memories[patch.track.track_id] = replace(memory, track=patch.track, age=1)
+        return Replacement(patch, np.rint(_warped(memory.face, way)).astype(np.uint8))
 
     def _calmed(self, answer: Replacement, given: dict[int, FacePatch], before: dict[int, _Memory]) -> Replacement:
         if not isinstance(answer, Replacement) or id(answer.patch) not in given or not _is_sound(answer):
@@ -83,7 +125,7 @@ class SteadyGenerator:
         earlier = before.get(patch.track.track_id)
         if earlier is not None:
             face = self._mixed(face, patch, earlier)
-        self._memories[patch.track.track_id] = _Memory(patch.track, patch.keypoints, face)
+        self._memories[patch.track.track_id] = _Memory(patch, patch.track, face)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
     def _mixed(self, face: Floats, patch: FacePatch, earlier: _Memory) -> Floats:
@@ -91,29 +133,55 @@ class SteadyGenerator:
         size = len(face)
         if earlier.face.shape != face.shape or not is_continued(earlier.track, patch.track):
             return face
-        way, misfit = similarity(earlier.keypoints, patch.keypoints)
+        way, misfit = similarity(earlier.drawn.keypoints, patch.keypoints)
         if not misfit < LARGEST_MISFIT * size:
             return face
-        border = cv2.BORDER_REPLICATE
-        warped = cv2.warpAffine(earlier.face, way, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-        difference = cv2.subtract(face, warped)
+        difference = cv2.subtract(face, _warped(earlier.face, way))
         inside = patch.mask.view(np.uint8)
         if max(map(abs, cv2.mean(difference, inside)[:3])) > LARGEST_CHANGE:
             return face
-        share = self._shares(difference) * (1.0 - misfit / (LARGEST_MISFIT * size))
+        kept = (1.0 - self._share) ** (1.0 + _AGED * earlier.age) * (1.0 - misfit / (LARGEST_MISFIT * size))
+        share = self._shares(difference) * np.float32(kept)
         share = cv2.multiply(share, inside, dtype=cv2.CV_32F)  # around the mask the new surroundings count
         return np.asarray(cv2.subtract(face, cv2.multiply(difference, cv2.merge((share, share, share)))))
 
-    def _shares(self, difference: Floats) -> Floats:
-        """Return how much of the earlier face to take, (s, s), from (s, s, 3) differences: 0 where they are large."""
+    @staticmethod
+    def _shares(difference: Floats) -> Floats:
+        """Return where the earlier face fits, (s, s) 0 to 1, from (s, s, 3) differences: 0 where they are large."""
         size = len(difference)
         cells = min(DIFFERENCE_CELLS, size)
         red, green, blue = cv2.split(np.abs(difference))  # OpenCV's maximum is ten times as fast here
         coarse = cv2.resize(cv2.max(cv2.max(red, green), blue), (cells, cells), interpolation=cv2.INTER_AREA)
         coarse = cv2.blur(coarse, (3, 3), borderType=cv2.BORDER_REPLICATE)
         coarse = cv2.dilate(coarse, np.ones((3, 3), np.uint8))  # what changed is new up to its edges
-        kept = np.clip((OTHER_LEVELS - coarse) / (OTHER_LEVELS - SAME_LEVELS), 0.0, 1.0) * np.float32(1.0 - self._share)
-        return np.asarray(cv2.resize(kept, (size, size), interpolation=cv2.INTER_LINEAR))
+        same = np.clip((OTHER_LEVELS - coarse) / (OTHER_LEVELS - SAME_LEVELS), 0.0, 1.0)
+        return np.asarray(cv2.resize(same, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def _warped(face: Floats, way: Affine) -> Floats:
+    shape = face.shape[1], face.shape[0]
+    return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _is_at_rest(memory: _Memory | None, patch: FacePatch) -> bool:
+    """Say whether a face does what it did when it was drawn, in the frame before, in the same light."""
+    if memory is None or memory.age or not is_continued(memory.track, patch.track):
+        return False
+    drawn = memory.drawn
+    if drawn.image.shape != patch.image.shape:
+        return False
+    _, misfit = similarity(drawn.keypoints, patch.keypoints)
+    if not misfit < LARGEST_REST * len(patch.image):
+        return False
+    gesture = max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True))
+    if gesture > _LARGEST_GESTURE:
+        return False
+    step = slice(None, None, _CONTEXT_STEP)
+    unknown = patch.mask[step, step] | drawn.mask[step, step]
+    if unknown.all():
+        return False
+    difference = cv2.absdiff(patch.image[step, step].copy(), drawn.image[step, step].copy())
+    return max(cv2.mean(difference, (~unknown).view(np.uint8))[:3]) <= _LARGEST_GLEAM
 
 
 def new_share(frame_rate: float) -> float:
