@@ -53,13 +53,14 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "gan": lambda: trained_gan(None),
     "toy, calmed": lambda: SteadyGenerator(ToyGenerator(SIZE)),
     "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
+    "gan of 256 pixels": lambda: trained_gan(Weights().path("face256-int8"), "face256"),
 }
 
 
-@lru_cache(maxsize=2)
-def trained_gan(quantized: Path | None) -> GanGenerator:
+@lru_cache(maxsize=3)
+def trained_gan(quantized: Path | None, model: str = "face128") -> GanGenerator:
     """In int8 where a file is given and the CPU has VNNI."""
-    return GanGenerator(Weights().path("face128"), device="cpu", salt=b"test", quantized=quantized)
+    return GanGenerator(Weights().path(model), device="cpu", salt=b"test", quantized=quantized)
 
 
 @lru_cache(maxsize=1)

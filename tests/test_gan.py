@@ -6,14 +6,18 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from deepprivacy_rt.build import build_anonymizer
+from deepprivacy_rt.config import FaceConfig, ModelName, Precision
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import StageError, WeightsError
 from deepprivacy_rt.generators.gan import GanGenerator
@@ -111,11 +115,45 @@ def quantized() -> Path:
     return Weights().path("face128-int8")
 
 
-def test_int8_was_made_from_the_weights_that_are_shipped(weights: Path, quantized: Path) -> None:
+@pytest.mark.parametrize("model", ["face128", "face256"])
+def test_int8_was_made_from_the_weights_that_are_shipped(model: str) -> None:
     import openvino
 
-    source = openvino.Core().read_model(quantized).get_rt_info(["deepprivacy_rt", "source_sha256"])
-    assert source.astype(str) == hashlib.sha256(weights.read_bytes()).hexdigest()
+    Weights().path(f"{model}-int8-bin")
+    network = openvino.Core().read_model(Weights().path(f"{model}-int8"))
+    source = network.get_rt_info(["deepprivacy_rt", "source_sha256"])
+    assert source.astype(str) == hashlib.sha256(Weights().path(model).read_bytes()).hexdigest()
+
+
+def test_both_models_share_the_generator_below_and_so_the_identities() -> None:
+    ours, theirs = (load_generator(Weights().path(name)).state_dict() for name in ("face128", "face256"))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert all(name.startswith("detail.") for name in set(theirs) - set(ours))
+
+
+@pytest.mark.parametrize("precision", ["auto", "f32"])
+def test_face256_draws_the_same_faces_with_more_detail(
+    precision: Precision, make_face: Callable[..., np.ndarray]
+) -> None:
+    small, large = (make_face(model, precision) for model in ("face128", "face256"))
+    assert small.shape == (128, 128, 3) and large.shape == (256, 256, 3)
+    inner = np.s_[40:100, 36:92]
+    shrunk = cv2.resize(large, (128, 128), interpolation=cv2.INTER_AREA)
+    assert np.abs(small[inner].astype(int) - shrunk[inner]).mean() < 16
+    enlarged = cv2.resize(small, (256, 256), interpolation=cv2.INTER_LINEAR)
+    detail = [cv2.Laplacian(face[80:200, 72:184], cv2.CV_32F).var() for face in (large, enlarged)]
+    assert detail[0] > 2 * detail[1]
+
+
+@pytest.fixture
+def make_face() -> Callable[..., np.ndarray]:
+    def make(model: ModelName, precision: Precision) -> np.ndarray:
+        config = FaceConfig(model=model, precision=precision, device="cpu", seed=1, privacy="strict")
+        generator = build_anonymizer(config, Weights()).generator
+        (answer,) = generator.generate(make_patches(1, generator.patch_size))
+        return answer.image
+
+    return make
 
 
 @pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")

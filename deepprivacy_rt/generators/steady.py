@@ -26,7 +26,7 @@ from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Image, Points, Re
 
 Floats = NDArray[np.float32]
 
-CALMING_SECONDS = 0.08
+CALMING_SECONDS = 0.1
 """Time constant of the mixing at rest. Longer blurs, and opens and shuts mouths late."""
 SAME_LEVELS, OTHER_LEVELS = 14.0, 34.0
 """Mean differences, in levels of 255 over some pixels, up to which a change is restlessness, and from which it is a
