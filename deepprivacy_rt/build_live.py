@@ -84,8 +84,11 @@ def make_live_source(
         return ScreenSource(parse_region(str(spec.target)), rate=rate, on_state=on_state)
     if spec.kind == "network":
         from deepprivacy_rt.sources.network import NetworkSource
+        from deepprivacy_rt.sources.srt import SrtSource
 
-        return NetworkSource(str(spec.target), on_state=on_state, on_sound=heard, max_retries=live.max_retries)
+        url = str(spec.target)
+        kind = SrtSource if url.lower().startswith("srt:") else NetworkSource
+        return kind(url, on_state=on_state, on_sound=heard, max_retries=live.max_retries)
     from deepprivacy_rt.sources.realtime import RealtimeFileSource
 
     return RealtimeFileSource(Path(str(spec.target)), loop=live.loop, on_state=on_state, on_sound=heard)
@@ -122,7 +125,10 @@ def make_presenters(live: LiveConfig, gate: Gate, on_key: Callable[[str], None])
 
 def _name(sink: str) -> str:
     """Return a name without user, password and key."""
-    return f"{sink.partition('://')[0]}://{urlsplit(sink).hostname}" if "://" in sink else sink
+    if "://" not in sink:
+        return sink
+    parts = urlsplit(sink)
+    return f"{sink.partition('://')[0]}://{parts.hostname or f':{parts.port}'}"  # a listener has a port alone
 
 
 def with_new_identities(faces: FaceConfig) -> FaceConfig:

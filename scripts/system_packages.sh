@@ -31,6 +31,7 @@ if [ "$purpose" = test ]; then
     # Servers and a display for the live outputs.
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
     [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing+=(libnginx-mod-rtmp)
+    command -v srt-live-transmit >/dev/null || missing+=(srt-tools)
     command -v Xvfb >/dev/null || missing+=(xvfb)
     command -v xdotool >/dev/null || missing+=(xdotool)
 fi

@@ -36,6 +36,7 @@ from deepprivacy_rt.sinks.window import WindowSettings
         ("twitch:key.txt", StreamSettings(TWITCH, append_key=True, key_file=Path("key.txt"))),
         ("rtsp://u:p@h:554/x", StreamSettings("rtsp://u:p@h:554/x")),
         ("srt://h:9000?streamid=a", StreamSettings("srt://h:9000?streamid=a")),
+        ("srt://:9000?mode=listener", StreamSettings("srt://:9000?mode=listener")),
         ("hls:out/live", HlsSettings(Path("out/live"))),
         ("window", WindowSettings()),
         ("null", NullSettings()),

@@ -166,4 +166,5 @@ def test_doctor_names_what_is_there(capsys: Any) -> None:
     found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert found["models"]["state"] == "ok"
     assert found["cv2"]["detail"] == cv2.__version__
+    assert found["SRT"]["detail"].startswith("libsrt 1.") or "apt install srt-tools" in found["SRT"]["cure"]
     assert not [f for f in found.values() if f["state"] == "broken"]

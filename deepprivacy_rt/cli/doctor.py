@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> Iterator[Finding]:
     """Look at everything. A check that fails unexpectedly becomes a finding too."""
-    checks = (_system, _libraries, _models, _openvino, _gpu, _encoders, _cameras, _virtual_camera, _display)
+    checks = (_system, _libraries, _models, _openvino, _gpu, _encoders, _srt, _cameras, _virtual_camera, _display)
     for check in checks:
         try:
             yield from check()
@@ -126,6 +126,19 @@ def _encoders() -> Iterator[Finding]:
     known |= {"h264_videotoolbox": "H.264 on Apple", "libvpx-vp9": "VP9", "libsvtav1": "AV1"}
     found = [f"{name} ({text})" for name, text in known.items() if name in av.codecs_available]
     yield Finding("encoders in this build", "ok" if found else "missing", ", ".join(found) or "none", needed=True)
+
+
+def _srt() -> Iterator[Finding]:
+    from deepprivacy_rt.media.libsrt import CURE, SrtMissing
+    from deepprivacy_rt.media.srt import pyav_speaks_srt, srt_version
+
+    try:
+        yield Finding("SRT", "ok", f"libsrt {srt_version()}")
+    except SrtMissing:
+        if pyav_speaks_srt():
+            yield Finding("SRT", "ok", "by the FFmpeg inside of PyAV", cure=f"for what was tested, {CURE}")
+        else:
+            yield Finding("SRT", "missing", "no stream goes or comes by srt://", cure=CURE)
 
 
 def _cameras() -> Iterator[Finding]:

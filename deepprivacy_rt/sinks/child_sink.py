@@ -15,6 +15,8 @@ from deepprivacy_rt.types import SafeFrame
 
 STREAM_KEY = "DEEPPRIVACY_STREAM_KEY"
 """Environment variable with the stream key."""
+SRT_PASSPHRASE = "DEEPPRIVACY_SRT_PASSPHRASE"
+"""Environment variable with the passphrase of SRT outputs."""
 
 
 class ChildSink:
@@ -53,7 +55,7 @@ class ChildSink:
     def _start(self, settings: Mapping[str, object]) -> None:
         """Start the child. Raises SinkError."""
         try:
-            self._child = Child(self._module, settings, self._happened, hidden=(STREAM_KEY,))
+            self._child = Child(self._module, settings, self._happened, hidden=(STREAM_KEY, SRT_PASSPHRASE))
         except OSError as error:
             raise SinkError(f"{self._shown}: no process can be started: {error.strerror or error}") from error
 

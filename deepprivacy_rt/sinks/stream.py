@@ -10,14 +10,15 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
 from deepprivacy_rt.media.redaction import Address
-from deepprivacy_rt.sinks.child_sink import STREAM_KEY
+from deepprivacy_rt.media.srt_address import SrtAddress, parse_srt
+from deepprivacy_rt.sinks.child_sink import SRT_PASSPHRASE, STREAM_KEY
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, LivePicture
 from deepprivacy_rt.sinks.sounding_sink import SoundingSink
 
@@ -27,7 +28,7 @@ _MUXERS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts"}
 _OPTIONS = {
     "flv": {"flvflags": "no_duration_filesize"},  # a connection cannot be rewound to fill them in
     "rtsp": {"rtsp_transport": "tcp"},
-    "mpegts": {},
+    "mpegts": {"flush_packets": "1", "pes_payload_size": "0"},  # every packet leaves at once, of sound, too
 }
 _PLAYLIST = "stream.m3u8"
 _SEGMENT = re.compile(r"deepprivacy-\d+\.ts(\.tmp)?")
@@ -38,7 +39,8 @@ _SEGMENTS = 6
 class StreamSettings:
     """A server to send to.
 
-    :ivar url: rtmp, rtmps, rtsp or srt; user and password may stand in it. Never shown.
+    :ivar url: rtmp, rtmps, rtsp or srt; user and password may stand in it. Never shown. An SRT passphrase that is not
+        in it comes from the environment variable DEEPPRIVACY_SRT_PASSPHRASE.
     :ivar append_key: the stream key is read when the sink is entered and becomes the last part of the address.
     :ivar key_file: holds the key; None takes the environment variable DEEPPRIVACY_STREAM_KEY.
     """
@@ -53,6 +55,9 @@ class StreamSettings:
         scheme = self.url.partition("://")[0].lower()
         if scheme not in _MUXERS:
             raise UsageError(f"no stream can be sent to {scheme}://; use {', '.join(f'{s}://' for s in _MUXERS)}")
+        if scheme == "srt":
+            parse_srt(self.url, os.environ, SRT_PASSPHRASE)
+            return
         try:
             parts, address = urlsplit(self.url), Address(self.url)
         except ValueError as error:
@@ -82,6 +87,7 @@ class StreamSink(SoundingSink):
         """Does nothing yet but keep the settings."""
         self._settings = settings
         self._address = Address(settings.url)
+        self._srt: SrtAddress | None = None
         picture = settings.picture
         super().__init__(_CHILD, self._address.shown, picture.size, picture.rate, picture.patience)
 
@@ -97,16 +103,33 @@ class StreamSink(SoundingSink):
         # Some services show no picture without a sound track.
         picture = replace(settings.picture, sound=settings.picture.sound or scheme in ("rtmp", "rtmps"))
         muxer = _MUXERS[scheme]
-        self._start(job(url, muxer, _OPTIONS[muxer], picture))
+        settings_of_child = job(url, muxer, _OPTIONS[muxer], picture)
+        if scheme == "srt":
+            self._srt = parse_srt(url, os.environ, SRT_PASSPHRASE)
+            settings_of_child |= {"srt": asdict(self._srt)}
+        self._start(settings_of_child)
         return self
 
     def _explained(self, why: str) -> str:
         why = self._address.redact(why)
+        if self._srt is not None:
+            return self._explained_srt(why, self._srt)
         phase = "the connection was lost" if self.encoder else "cannot be opened"
         cure = "check address and network, and that the server runs"
         if any(word in why for word in ("Input/output", "Broken pipe", "reset", "Unauthorized", "Forbidden")):
             cure = "check address, network, and stream key or password"
         return f"{phase}: {why}; {cure}"
+
+    def _explained_srt(self, why: str, srt: SrtAddress) -> str:
+        if srt.passphrase:  # may have come from the environment
+            why = why.replace(srt.passphrase, "…")
+        if "passphrase" in why:
+            cure = f"write ?passphrase=… as the other side has it, or set {SRT_PASSPHRASE}"
+        elif srt.listener:
+            cure = "waiting for the next one" if self.encoder else "choose another port"
+        else:
+            cure = "check address and network, and that the server runs"
+        return f"{'the connection was lost' if self.encoder else 'cannot be opened'}: {why}; {cure}"
 
     def _cure_of_a_stall(self) -> str:
         return "so the connection was given up: server or network hang, or the uplink is too slow for the bitrate"

@@ -20,12 +20,16 @@ import av
 import cv2
 from av.video.frame import PictureType
 
-from deepprivacy_rt.errors import EnvironmentProblem
+from deepprivacy_rt.errors import EnvironmentProblem, UsageError
 from deepprivacy_rt.media.colour import LIMITED_RANGE, MATRIX_BT709, ColourTags, FromRgb
 from deepprivacy_rt.media.container import reason
+from deepprivacy_rt.media.libsrt import SrtMissing
+from deepprivacy_rt.media.srt import pyav_speaks_srt
+from deepprivacy_rt.media.srt_address import SrtAddress
 from deepprivacy_rt.sinks import wire
 from deepprivacy_rt.sinks.live_encoding import KEYFRAME_INTERVAL, UNIT, add_video, bitrate_for
 from deepprivacy_rt.sinks.sound_track import SoundTrack
+from deepprivacy_rt.sinks.srt_output import SrtOutput
 
 _TAGS = ColourTags(LIMITED_RANGE, MATRIX_BT709, MATRIX_BT709, MATRIX_BT709)
 _SENT_AHEAD = 0.5  # seconds of video that may wait in the kernel, so that a stalled server is noticed
@@ -39,14 +43,20 @@ class Output:
     ``encoder``, ``sound`` (whether there is a track); ``folder``, if given, becomes the current one.
     """
 
-    def __init__(self, settings: dict[str, Any], size: tuple[int, int]) -> None:
-        """Connect. Raises FFmpegError, OSError, EnvironmentProblem; blocks as long as the other side likes."""
+    def __init__(self, settings: dict[str, Any], size: tuple[int, int], srt: SrtOutput | None = None) -> None:
+        """Connect; raises FFmpegError, OSError, EnvironmentProblem; blocks as long as the other side likes.
+
+        :param srt: is connected, and takes what is sent.
+        """
         rate = Fraction(settings["rate"])
         bitrate = settings["bitrate"] or bitrate_for(size, rate)
         target = settings["target"]
         if "folder" in settings:
             os.chdir(settings["folder"])
-        if settings["is_file"]:
+        self._srt = srt
+        if srt is not None:
+            target = srt
+        elif settings["is_file"]:
             target = Path(target).open("r+b", buffering=0)  # noqa: SIM115 - lives as long as the output
         elif target.startswith("rtmps:"):
             _check_certificate(target, settings["patience"])
@@ -96,32 +106,17 @@ class Output:
         if self._sound is not None:
             self._sound.finish()
         self._container.close()
+        if self._srt is not None:
+            self._srt.finish()
 
 
 def main() -> None:
     """Read settings and pictures from standard input until it ends."""
     cv2.setNumThreads(1)
     side = wire.ChildSide()
-    limit = 2 * float(side.settings["patience"]) + 1
     try:
-        output = None
-        for item in side.items():
-            _alarm(limit)
-            if isinstance(item, wire.SoundItem):
-                if output is not None:  # what comes before the first picture has lost its own
-                    output.play(item)
-                _alarm(0)
-                continue
-            if output is None:
-                output = Output(side.settings, (item.image.shape[1], item.image.shape[0]))
-                side.tell(wire.OPENED, output.encoder)
-            output.write(item)
-            _alarm(0)
-            side.tell(wire.DONE)
-        _alarm(limit)
-        if output is not None:
-            output.finish()
-    except EnvironmentProblem as error:
+        _send(side, 2 * float(side.settings["patience"]) + 1)
+    except (EnvironmentProblem, UsageError, SrtMissing) as error:
         side.tell(wire.IMPOSSIBLE, str(error))
     except av.error.ProtocolNotFoundError:
         scheme = side.settings["target"].partition(":")[0]
@@ -133,6 +128,45 @@ def main() -> None:
         side.tell(wire.FAILED, reason(error))
     # Closing a broken connection in the destructors may hang: nothing is left to save.
     os._exit(0)
+
+
+def _send(side: wire.ChildSide, limit: float) -> None:
+    """Encode and send what comes. :param limit: seconds that one item, and the end, may take before the alarm."""
+    output = None
+    srt = _srt(side.settings)
+    for item in side.items():
+        _alarm(limit)
+        if isinstance(item, wire.SoundItem):
+            if output is not None:  # what comes before the first picture has lost its own
+                output.play(item)
+            _alarm(0)
+            continue
+        if output is None and (srt is None or srt.ready()):
+            output = Output(side.settings, (item.image.shape[1], item.image.shape[0]), srt)
+            side.tell(wire.OPENED, output.encoder)
+        if output is not None:  # else nobody is there to send to
+            output.write(item)
+        _alarm(0)
+        side.tell(wire.DONE)
+    _alarm(limit)
+    if output is not None:
+        output.finish()
+
+
+def _srt(settings: dict[str, Any]) -> SrtOutput | None:
+    """Return the output by SRT, where that is meant. Without libsrt, FFmpeg gets the address, if it speaks SRT.
+
+    Raises SrtMissing, SrtError, UsageError.
+    """
+    if "srt" not in settings:
+        return None
+    try:
+        return SrtOutput(settings["srt"])
+    except SrtMissing:
+        if not pyav_speaks_srt():
+            raise
+    settings["target"] = SrtAddress(**settings["srt"]).for_ffmpeg(listen_s=settings["patience"])
+    return None
 
 
 def _alarm(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Literal
 
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.container import shown
-from deepprivacy_rt.media.redaction import Address
+from deepprivacy_rt.media.redaction import PASSWORD_VARIABLE, Address
+from deepprivacy_rt.media.srt_address import parse_srt
 from deepprivacy_rt.sources.network import SCHEMES
 from deepprivacy_rt.sources.screen import parse_region
 
@@ -64,7 +66,9 @@ def _address(text: str, scheme: str) -> LiveSpec:
         address = Address(text)
     except ValueError as error:
         raise UsageError(f"source {scheme}://…: {error}") from None
-    if not address.host:
+    if scheme == "srt":
+        parse_srt(text, os.environ, PASSWORD_VARIABLE)
+    elif not address.host:
         raise UsageError(f"source {address}: names no host; write {scheme}://HOST/PATH")
     if address.path.lower().endswith((".m3u8", ".mpd")):
         raise UsageError(f"source {address}: a playlist arrives seconds late and in bursts; use the camera's RTSP")

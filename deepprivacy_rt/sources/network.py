@@ -1,4 +1,4 @@
-"""Frames, and sound, of a network camera or stream: RTSP over TCP or UDP, RTMP, SRT, HTTP."""
+"""Frames, and sound, of a network camera or stream: RTSP over TCP or UDP, RTMP, HTTP; what :mod:`.srt` builds on."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class NetworkSource(LiveSource):
             self._address = Address(url)
         except ValueError as error:
             raise UsageError(f"the stream's address {error}") from None
-        if self._address.scheme not in SCHEMES or not self._address.host:
+        if self._address.scheme not in SCHEMES or not (self._address.host or self._address.scheme == "srt"):
             raise UsageError(f"{self._address}: name a host, and one of {', '.join(SCHEMES)}")
         super().__init__(self._address.shown, on_state=on_state, on_sound=on_sound, max_retries=max_retries)
         self._transport = transport
@@ -99,12 +99,12 @@ class NetworkSource(LiveSource):
             container.close()
 
     def _open(self) -> av.container.InputContainer:
-        _check_host(self._address)
+        check_host(self._address)
         problem: OSError | ValueError
         start = time.monotonic()
         try:
             return av.open(
-                self._address.with_credentials(),
+                self._target(),
                 "r",
                 options=self._options(),
                 timeout=(self._open_timeout_s, self._stall_s),
@@ -116,6 +116,10 @@ class NetworkSource(LiveSource):
         if time.monotonic() - start >= self._open_timeout_s:  # FFmpeg calls this invalid data
             raise ConnectionLost("the server does not answer")
         raise self._explained(problem)
+
+    def _target(self) -> str:
+        """Return what FFmpeg opens; secret."""
+        return self._address.with_credentials()
 
     def _options(self) -> dict[str, str]:
         options = {
@@ -207,10 +211,10 @@ class NetworkSource(LiveSource):
             return []
 
 
-def _check_host(address: Address) -> None:
+def check_host(address: Address) -> None:
     """Raise HopelessError where the name of the host is unknown: FFmpeg would call it an input/output error."""
     try:
-        socket.getaddrinfo(address.host, address.port)
+        socket.getaddrinfo(address.host or None, address.port)
     except socket.gaierror as error:
         if getattr(error, "errno", None) == socket.EAI_AGAIN:  # the network may not be up yet
             raise ConnectionLost(f"the name of the host cannot be looked up: {error.strerror}") from None
