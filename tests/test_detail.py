@@ -60,7 +60,7 @@ def test_a_network_with_a_head_draws_what_the_one_below_draws_and_adds_to_it() -
         drawn = below(image[..., ::2, ::2] * 0, mask[..., ::2, ::2], *told)
         made = whole(image * 0, mask, *told)
         assert whole.detail is not None
-        whole.detail.to_rgb.weight.zero_()
+        whole.detail.to_luma.weight.zero_()
         plain = whole(image * 0, mask, *told)
     assert made.shape == (2, 3, 64, 64)
     assert torch.allclose(plain, F.interpolate(drawn, scale_factor=2.0, mode="bilinear"), atol=1e-5)

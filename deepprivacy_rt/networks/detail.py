@@ -2,7 +2,8 @@
 
 It sees what the generator made, the surroundings at full resolution (erased where the generator was blind, too) and
 the keypoints. All its layers but the last work at half of the resolution or less (sub-pixel convolution, Shi et al.
-2016), and it adds to an enlarged face (as in SRGAN, Ledig et al. 2017): at the start it changes nothing.
+2016), and it adds to an enlarged face (as in SRGAN, Ledig et al. 2017). It adds brightness alone: with colours of its
+own it drew specks of violet into eyes and teeth, and video has colours at half of its resolution anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class DetailHead(nn.Module):
         self.middle = nn.ModuleList([ResidualBlock(2 * width) for _ in range(3)])
         self.up = conv(2 * width, width, kernel=1)
         self.decode = ResidualBlock(width)
-        self.to_rgb = conv(width, 3 * 4, gain=0.1)
+        self.to_luma = conv(width, 4, gain=0.1)
 
     @staticmethod
     def maps(keypoints: Tensor, size: int) -> Tensor:
@@ -46,7 +47,7 @@ class DetailHead(nn.Module):
         for block in self.middle:
             low = block(low)
         x = x + F.interpolate(self.up(act(low)), scale_factor=2.0)
-        x = self.to_rgb(act(self.decode(x)))
+        x = self.to_luma(act(self.decode(x)))
         large = F.interpolate(face, scale_factor=2.0, mode="bilinear", align_corners=False)
         return large + F.pixel_shuffle(x, 2)
 

@@ -86,12 +86,12 @@ class DetailConfig:
     crop: int = 128
     batch: int = 8
     reuse: int = 4
-    pictures: int = 200_000
+    pictures: int = 26_000
     head_share: float = 0.25
     learning_rate: float = 2e-4
-    final_learning_rate: float = 5e-5
+    final_learning_rate: float = 3e-5
     ema: float = 3000.0
-    adversarial: float = 0.5
+    adversarial: float = 0.3
     reconstruction: float = 10.0
     feature: float = 4.0
     coarse: float = 10.0
