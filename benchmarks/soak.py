@@ -1,8 +1,8 @@
 """``deepprivacy-rt run`` for a long time: memory, threads, descriptors, and whether lips and voice stay together.
 
-    python benchmarks/soak.py CLIP [--minutes 10] [--json F] [-- RUN OPTIONS]
+    python benchmarks/soak.py CLIP [--minutes 10] [--fps 30] [--json F] [-- RUN OPTIONS]
 
-The clip's pictures at 30 fps, a white bar at the right edge flashing every second and a beep at the same instant, go in
+The clip's pictures, a white bar at the right edge flashing every second and a beep at the same instant, go in
 a loop with sound to a real RTMP server (nginx). What a viewer gets there is recorded without encoding it again, and its
 flashes and beeps are compared. Memory is resident, of the run and of its encoder's process.
 """
@@ -31,10 +31,10 @@ from run_process import Process, running
 _LOOP_S, _ROWS, _EDGE_S, _SAMPLE_S = 10, 11, 30.0, 2.0
 
 
-def scenes(clip: Path) -> list[np.ndarray]:
+def scenes(clip: Path, rate: int) -> list[np.ndarray]:
     """Return pictures for one loop at most."""
     with av.open(str(clip)) as file:
-        frames = itertools.islice(file.decode(video=0), _LOOP_S * RATE)
+        frames = itertools.islice(file.decode(video=0), _LOOP_S * rate)
         return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
@@ -70,11 +70,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--fps", type=int, default=RATE, help="of the clip that is made (default: %(default)s)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments[:place])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_clip(folder / "clip.mp4", _LOOP_S, scenes(options.clip))
+        make_clip(folder / "clip.mp4", _LOOP_S, scenes(options.clip, options.fps), options.fps)
         server = RtmpServer(folder / "rtmp")
         server.start()
         try:

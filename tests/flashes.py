@@ -17,23 +17,24 @@ DARK = np.full((360, 640, 3), 80, np.uint8)
 _SOUND_RATE = 48_000
 
 
-def make_clip(path: Path, seconds: int, scenes: Sequence[NDArray[np.uint8]] = (DARK,)) -> None:
+def make_clip(path: Path, seconds: int, scenes: Sequence[NDArray[np.uint8]] = (DARK,), rate: int = RATE) -> None:
     """Write H.264 and AAC: dark and silent, and from every half second on white and loud for 0.2 s.
 
     :param scenes: pictures, (h, w, 3) RGB, to be shown in turn; only the right edge, a tenth, is dark or white.
+    :param rate: frames per second.
     """
     height, width = scenes[0].shape[:2]
     edge = np.s_[:, -(width // 10) :]
     with av.open(str(path), "w") as file:
-        video = file.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "g": str(RATE)})
+        video = file.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "g": str(rate)})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = file.add_stream("aac", rate=_SOUND_RATE)
         audio.codec_context.layout = "mono"
-        for index, scene in zip(range(seconds * RATE), itertools.cycle(scenes), strict=False):
+        for index, scene in zip(range(seconds * rate), itertools.cycle(scenes), strict=False):
             picture = scene.copy()
-            picture[edge] = 235 if _on(index / RATE) else 80
+            picture[edge] = 235 if _on(index / rate) else 80
             file.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
-            samples = np.arange(index * _SOUND_RATE // RATE, (index + 1) * _SOUND_RATE // RATE)
+            samples = np.arange(index * _SOUND_RATE // rate, (index + 1) * _SOUND_RATE // rate)
             on = (samples / _SOUND_RATE - PERIOD_S / 2) % PERIOD_S < LENGTH_S
             wave = np.where(on, 0.5 * np.sin(samples * 2 * np.pi * 1000 / _SOUND_RATE), 0.0)
             block = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], "s16", "mono")

@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         Config(),
         Config(
-            FaceConfig("pixelate", "head", "yunet", "thorough", "cuda:3", "auto", "strict", "wren", 12),
+            FaceConfig("pixelate", "head", "yunet", "thorough", "cuda:3", "face256", "auto", "strict", "wren", 12),
             OutputConfig("hevc", 31, "veryfast", False, True, True),
         ),
     ],
