@@ -27,6 +27,9 @@ class DetailHead(nn.Module):
         self.up = conv(2 * width, width, kernel=1)
         self.decode = ResidualBlock(width)
         self.to_luma = conv(width, 4, gain=0.1)
+        self.binomial: Tensor
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("binomial", torch.outer(row, row)[None, None], persistent=False)
 
     @staticmethod
     def maps(keypoints: Tensor, size: int) -> Tensor:
@@ -49,7 +52,8 @@ class DetailHead(nn.Module):
         x = x + F.interpolate(self.up(act(low)), scale_factor=2.0)
         x = self.to_luma(act(self.decode(x)))
         large = F.interpolate(face, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return large + F.pixel_shuffle(x, 2)
+        # Where a discriminator asks for more than it can draw, it would scatter single bright pixels otherwise.
+        return large + F.conv2d(F.pixel_shuffle(x, 2), self.binomial, padding=1)
 
 
 def halve(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ class DetailConfig:
     learning_rate: float = 2e-4
     final_learning_rate: float = 3e-5
     ema: float = 3000.0
-    adversarial: float = 0.3
+    adversarial: float = 0.15
     reconstruction: float = 10.0
     feature: float = 4.0
     coarse: float = 10.0
