@@ -26,7 +26,6 @@ from torch import Tensor
 from deepprivacy_rt.audit.recogniser import Recogniser
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
-from deepprivacy_rt.generators.gan import SPREAD
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.stages import Detector
@@ -42,6 +41,8 @@ NAMES = (
     *("egret", "godwit", "dipper", "tern", "petrel", "fulmar", "gannet", "puffin"),
 )
 _CANDIDATES, _CONTEXTS = 120, 8
+_SPREAD = 1.1
+"""Deviations of the prior: less than at run time, for the farthest points would be the oddest."""
 _KEPT = 0.5
 """Share of the candidates that the detector finds surest."""
 
@@ -101,7 +102,7 @@ def choose(
     views = plain_views(held, GEOMETRY[Region.FACE], size, index)
     random = torch.Generator().manual_seed(11)
     normal = torch.randn(_CANDIDATES, generator.config.latent, generator=random)
-    latents = generator.prior_mean + SPREAD * normal @ generator.prior_factor.T
+    latents = generator.prior_mean + _SPREAD * normal @ generator.prior_factor.T
     shown = [_show(generator, views, latent, detector, recogniser) for latent in latents]
     order = np.argsort([-one.score for one in shown])[: round(_KEPT * len(shown))]
     chosen = farthest_points(np.stack([shown[i].embedding for i in order]), count)
