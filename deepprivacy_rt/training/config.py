@@ -86,12 +86,12 @@ class DetailConfig:
     crop: int = 128
     batch: int = 8
     reuse: int = 4
-    pictures: int = 26_000
+    pictures: int = 30_000
     head_share: float = 0.25
     learning_rate: float = 2e-4
     final_learning_rate: float = 3e-5
     ema: float = 3000.0
-    adversarial: float = 0.15
+    adversarial: float = 0.04
     reconstruction: float = 10.0
     feature: float = 4.0
     coarse: float = 10.0
