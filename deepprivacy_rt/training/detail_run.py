@@ -6,22 +6,20 @@ python -m deepprivacy_rt.training.detail_run configs/train_face256.toml --minute
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
-from deepprivacy_rt.errors import TrainingError
 from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training.config import DetailConfig, read_detail_config
 from deepprivacy_rt.training.dataset import held_out, load
 from deepprivacy_rt.training.detail import DetailTrainer
+from deepprivacy_rt.training.metrics import log_metrics
 from deepprivacy_rt.training.run import choose_device
 from deepprivacy_rt.training.sheets import write_sheet
 
@@ -66,26 +64,13 @@ class DetailRun:
             log = self.trainer.step()
             now = time.monotonic()
             if self.trainer.step_count % log_every == 0:
-                self._log(log, log_every * self.trainer.config.batch / (now - last))
+                rate = log_every * self.trainer.config.batch / (now - last)
+                log_metrics(self.output / "metrics.csv", self.trainer.pictures, rate, log, self.report)
                 last = now
             if now - saved > save_every:
                 self.save()
                 saved = now
         self.save()
-
-    def _log(self, log: dict[str, Tensor], rate: float) -> None:
-        values = {name: round(value.item(), 5) for name, value in sorted(log.items())}
-        if not all(abs(value) < float("inf") for value in values.values()):
-            raise TrainingError(f"training diverged at {self.trainer.pictures} crops: {values}")
-        row = {"pictures": self.trainer.pictures, "pictures_per_second": round(rate, 1), **values}
-        metrics = self.output / "metrics.csv"
-        new = not metrics.exists()
-        with metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.report(" ".join(f"{name}={value}" for name, value in row.items()))
 
     def save(self) -> None:
         """Write the checkpoint and a sheet of each region."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
-from deepprivacy_rt.errors import DeviceError, TrainingError
+from deepprivacy_rt.errors import DeviceError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.metrics import log_metrics
 from deepprivacy_rt.training.prior import fit_prior
 from deepprivacy_rt.training.sheets import write_sheet
 from deepprivacy_rt.training.trainer import Trainer
@@ -114,27 +113,14 @@ class Run:
                 log |= self.trainer.step()
                 if self.trainer.step_count % log_every == 0:
                     now = time.monotonic()
-                    self._log(log, (self.trainer.pictures - seen) / (now - last))
+                    rate = (self.trainer.pictures - seen) / (now - last)
+                    log_metrics(self.output / "metrics.csv", self.trainer.pictures, rate, log, self.report)
                     last, seen = now, self.trainer.pictures
                 if time.monotonic() - sheet > sheet_every:
                     self.save()
                     sheet = time.monotonic()
         finally:
             self.save()
-
-    def _log(self, log: dict[str, Tensor], rate: float) -> None:
-        values = {name: round(value.item(), 5) for name, value in sorted(log.items())}
-        if not all(abs(v) < float("inf") for v in values.values()):
-            raise TrainingError(f"training diverged at {self.trainer.pictures} pictures: {values}")
-        row: dict[str, Any] = {"pictures": self.trainer.pictures, "pictures_per_second": round(rate, 1), **values}
-        metrics = self.output / "metrics.csv"
-        new = not metrics.exists()
-        with metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.report(" ".join(f"{k}={v}" for k, v in row.items()))
 
     def save(self) -> None:
         """Write the checkpoint and a sheet of each region."""
