@@ -160,8 +160,7 @@ class SteadyGenerator:
 
 def _warped(face: Floats, way: Affine) -> Floats:
     shape = face.shape[1], face.shape[0]
-    # A linear one, frame after frame, would blur what is mixed again and again.
-    return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _is_at_rest(memory: _Memory | None, patch: FacePatch) -> bool:

@@ -98,4 +98,4 @@ def _warped(faces: Tensor, ways: np.ndarray) -> Tensor:
     size = faces.shape[2]
     ticks = torch.arange(size, dtype=torch.float32, device=faces.device)
     grid = sampling_grid(ways, ticks, ticks, (size, size))
-    return F.grid_sample(faces, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return F.grid_sample(faces, grid, mode="bilinear", padding_mode="border", align_corners=False)
