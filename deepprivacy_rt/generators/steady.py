@@ -7,7 +7,7 @@ picture still differ by more than a network's restlessness, the new one counts a
 Where several faces are in the picture, those that are at rest are drawn in turns, at every second frame, and the
 earlier face is moved along in between: docs/adr/0013-faces-at-rest-take-turns.md.
 
-Only generated pixels are remembered, with keypoints; no pixel of a frame, covered or not, is kept.
+Generated pixels are remembered, and the erased patch that they were made for: surroundings, nothing of a covered pixel.
 """
 
 from __future__ import annotations
