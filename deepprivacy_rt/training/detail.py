@@ -220,7 +220,7 @@ class DetailTrainer:
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
-        """Return what is worth keeping; the views at hand are drawn anew, so a resumed run is not the same to the bit."""
+        """Return what is worth keeping. Views are drawn anew: a resumed run is not the same to the bit."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return {**parts, "random": self.random.get_state(), "step": self.step_count}
 
