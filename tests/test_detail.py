@@ -1,4 +1,4 @@
-"""The detail head, its training, and the settling of the generator below it."""
+"""The detail head and its training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
-from deepprivacy_rt.errors import ConfigError, TrainingError
+from deepprivacy_rt.errors import ConfigError
 from deepprivacy_rt.networks.blocks import keypoint_maps
 from deepprivacy_rt.networks.detail import halve
 from deepprivacy_rt.networks.encoder import Encoder
@@ -21,8 +21,6 @@ from deepprivacy_rt.training.config import DetailConfig, read_detail_config
 from deepprivacy_rt.training.dataset import load
 from deepprivacy_rt.training.detail import DetailTrainer, gaussian
 from deepprivacy_rt.training.detail_run import DetailRun
-from deepprivacy_rt.training.settle import Settler, acting, goal, settle
-from deepprivacy_rt.training.sheets import plain_views
 
 CPU = torch.device("cpu")
 SMALL = GeneratorConfig(size=32, width=16, latent=8, style=32)
@@ -127,46 +125,3 @@ def test_the_shipped_recipe_is_read() -> None:
     root = Path(__file__).resolve().parents[1]
     recipe = read_detail_config(root / "configs/train_face256.toml")
     assert (root / "configs" / recipe.generator).is_file() and (root / "configs" / recipe.encoder).is_file()
-
-
-def test_an_expression_acts_at_mouth_and_eyes_alone(packed: Path) -> None:
-    region = GEOMETRY[Region.FACE]
-    views = plain_views(load(packed, CPU, lambda _: True, region.side), region, 64, torch.arange(4))
-    act = acting(views.keypoints, 64, region)
-    places = ((views.keypoints + 1) * 32 - 0.5).round().long()
-    for row, points in enumerate(places.tolist()):
-        right, left, nose, mouth, *_ = points
-        assert all(act[row, 0, y, x] > 0.9 for x, y in (right, left, mouth))
-        assert act[row, 0, nose[1] - 2, nose[0]] < 0.5
-        assert act[row, 0, 2].max() == 0  # the forehead
-
-
-def test_the_goal_has_the_tone_of_the_face_at_rest() -> None:
-    act, cover = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64)
-    act[..., 40:56, 24:40] = 1
-    rest = torch.full((1, 3, 64, 64), 0.2)
-    doing = rest + 0.3
-    doing[..., 44:48, 28:36] -= 1.0
-    wanted = goal(rest, doing, act, cover)
-    assert torch.equal(wanted[..., :40, :], rest[..., :40, :])
-    assert torch.allclose(wanted[..., 50:54, 26:38], rest[..., 50:54, 26:38], atol=1e-4)  # the skin has its tone again
-    assert torch.allclose(wanted[..., 45, 30], rest[..., 45, 30] - 1.0, atol=1e-4)  # and the mouth is open
-
-
-def test_settling_brings_the_pupil_nearer_to_the_goal(packed: Path) -> None:
-    torch.manual_seed(3)
-    teacher = Generator(SMALL)
-    with torch.no_grad():  # it takes expressions for much, and shows them everywhere
-        teacher.style[0].weight[:, SMALL.latent + 12 : SMALL.latent + 15] *= 20
-    settler = Settler(teacher, {r: load(packed, CPU, lambda _: True, GEOMETRY[r].side) for r in Region}, CPU)
-    before = [p.clone() for p in teacher.parameters()]
-    errors = [float(settler.step()) for _ in range(120)]
-    assert sum(errors[-20:]) < 0.8 * sum(errors[:20])
-    assert all(torch.equal(a, b) for a, b in zip(before, teacher.parameters(), strict=True))
-
-
-def test_settling_refuses_a_network_with_a_head(packed: Path, tmp_path: Path) -> None:
-    save_generator(Generator(replace(SMALL, size=64, detail=8)), tmp_path / "whole.safetensors")
-    with pytest.raises(TrainingError, match="detail head"):
-        settle(tmp_path / "whole.safetensors", packed, tmp_path / "out.safetensors", tmp_path / "none", 0.01)
-    assert not (tmp_path / "out.safetensors").exists()

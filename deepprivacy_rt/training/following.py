@@ -65,9 +65,7 @@ class Follower:
             size = images.shape[-1]
             pictures = ((images[:_LABELS].detach().clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).cpu().numpy()
             points = ((keypoints[:_LABELS].detach().cpu().numpy() + 1) * (size / 2) - 0.5).astype(np.float32)
-            unit = size / region.side
-            middle = np.array([(size - 1) / 2, (size - 1) / 2 - region.center_y * unit])
-            box = Box(*(middle - unit / 2), *(middle + unit / 2))
+            box = face_box(size, region)
             for row, picture in enumerate(pictures):
                 found = self._read(np.ascontiguousarray(picture), box, points[row])
                 if found is not None:
@@ -92,6 +90,13 @@ class Follower:
         self.probe.load_state_dict(state["probe"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.steps = int(state["steps"])
+
+
+def face_box(size: int, region: RegionGeometry) -> Box:
+    """Return where a face's box lies in every patch of that size, in pixels."""
+    unit = size / region.side
+    middle = np.array([(size - 1) / 2, (size - 1) / 2 - region.center_y * unit])
+    return Box(*(middle - unit / 2), *(middle + unit / 2))
 
 
 def drawn_expressions(expressions: Tensor, random: torch.Generator) -> Tensor:

@@ -1,13 +1,15 @@
-"""Teaching a trained generator that an opening mouth changes the mouth, and nothing else of the face.
+"""Teaching a trained generator that an opening mouth changes the mouth and nothing else, and that lids shut.
 
     python -m deepprivacy_rt.training.settle weights/face128.safetensors PACK settled.safetensors --minutes 30 \\
         --encoder weights/training/face128/encoder.safetensors
 
 What it learned of expressions it learned from pictures of different people: with the mouth it opens, its skin and nose
 become another's. Here it is its own teacher (distillation, Hinton et al. 2015): it shall draw what it draws at rest,
-with the mouth, the chin and the eyes of what it draws for the expression, brought to the same tone. The teacher sees
-surroundings without sensor noise, so that noise changes less, too. No discriminator is needed: nothing new is drawn. At
-the end its prior is fitted again.
+with the mouth and the chin of what it draws for the expression, brought to the same tone. Eyes that are to be narrow or
+shut are drawn open, and then the lids are lowered (:mod:`deepprivacy_rt.training.lids`): no picture has shown it shut
+eyes. The teacher sees surroundings without sensor noise and keypoints without the last jitter, so that noise changes
+less, too; and its faces are tidied: no coloured fringes, no grid behind the head, both of which a discriminator let
+pass. No discriminator is needed: nothing new is drawn. At the end its prior is fitted again.
 """
 
 from __future__ import annotations
@@ -25,15 +27,18 @@ from torch.nn import functional as F
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import TrainingError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.geometry import RegionGeometry
 from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
-from deepprivacy_rt.training.following import drawn_expressions
+from deepprivacy_rt.training.detail import gaussian
+from deepprivacy_rt.training.lids import LidCloser
 from deepprivacy_rt.training.prior import fit_prior
-from deepprivacy_rt.training.views import ViewSampler
+from deepprivacy_rt.training.views import Views, ViewSampler
+from deepprivacy_rt.weights import Weights
 
 _BATCH, _RATE, _HEAD_SHARE, _HALF_LIFE = 8, 1e-4, 0.25, 400.0
 _MOUTH, _EYE = (0.30, 0.23), (0.16, 0.11)
@@ -42,21 +47,53 @@ _BELOW = 0.14
 """Face units by which the middle of what the mouth moves lies below it: the chin belongs to it."""
 _CELL = 16
 """Pixels over which tones are compared."""
+_MOST_OPEN = 0.7
+"""How far mouths are opened."""
+_SHUT, _NARROW, _WINKING = 0.2, 0.4, 0.1
+"""Shares of the pictures with both eyes shut, both narrow to any degree, and each eye as it likes."""
+_JITTER = 0.004
+"""Deviation of keypoints, in face units, that the pupil should not answer to."""
+_CHROMA_BLUR, _LUMA_BLUR = 1.5, 0.8
+"""Deviations in pixels: of colours everywhere, of brightness outside of the face."""
+_OVAL = (0.36, 0.50)
+"""Half axes of the face in face units, around the middle between eyes and mouth."""
+_LUMA = (0.299, 0.587, 0.114)
+_EYES_COUNT = 1.0
+"""How much the error in the eyes counts on its own: they are a fiftieth of the cover."""
 
 
-def acting(keypoints: Tensor, size: int, region: RegionGeometry) -> Tensor:
-    """Return how much of each pixel an expression may change, (n, 1, size, size), 0..1 with soft edges.
+def drawn_doings(rest: Tensor, expressions: Tensor, random: torch.Generator) -> Tensor:
+    """Return what faces are told, (n, 3): half of the mouths opened at will, and eyes from wide to shut.
+
+    :param expressions: (n, 3) of the batch's pictures. :param rest: (3,).
+    """
+    count, device = len(expressions), expressions.device
+    other = expressions[torch.randperm(count, device=device, generator=random)]
+    freely, opening, kind, wide, left = torch.rand(5, count, 1, device=device, generator=random)
+    mouth = torch.where(freely < 0.5, _MOST_OPEN * opening, other[:, :1])
+    wide = wide * rest[1]
+    right = torch.where(kind < _SHUT, 0.0, torch.where(kind < _SHUT + _NARROW, wide, other[:, 1:2]))
+    left = torch.where(kind < _SHUT + _NARROW, right, torch.where(kind > 1 - _WINKING, left * rest[2], other[:, 2:]))
+    return torch.cat([mouth, right, left], dim=1)
+
+
+def acting(keypoints: Tensor, size: int, region: RegionGeometry) -> tuple[Tensor, Tensor]:
+    """Return how much of each pixel mouth and eyes may change, (n, 1, size, size) each, 0..1 with soft edges.
 
     :param keypoints: (n, 6, 2), -1..1 over the patch.
     """
-    axis = (torch.arange(size, device=keypoints.device) + 0.5) * (2 / size) - 1
+    below = keypoints.new_tensor([0.0, _BELOW * 2 / region.side])
+    mouth = _around(keypoints[:, 3] + below, _MOUTH, size, region)
+    right, left = (_around(keypoints[:, eye], _EYE, size, region) for eye in (0, 1))
+    return mouth, torch.maximum(right, left)
+
+
+def _around(middle: Tensor, axes: tuple[float, float], size: int, region: RegionGeometry) -> Tensor:
+    """Return a soft ellipse around (n, 2) places, (n, 1, size, size). :param axes: half axes in face units."""
+    axis = (torch.arange(size, device=middle.device) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    unit = 2 / region.side
-    most = torch.zeros(len(keypoints), size, size, device=keypoints.device)
-    for place, (width, height), below in ((3, _MOUTH, _BELOW), (0, _EYE, 0.0), (1, _EYE, 0.0)):
-        across = (x - keypoints[:, place, 0, None, None]) / (width * unit)
-        down = (y - keypoints[:, place, 1, None, None] - below * unit) / (height * unit)
-        most = torch.maximum(most, ((1.3 - (across**2 + down**2).sqrt()) / 0.6).clamp(0, 1))
+    across, down = ((axis_ - middle[:, i, None, None]) / (axes[i] * 2 / region.side) for i, axis_ in enumerate((x, y)))
+    most = ((1.3 - (across**2 + down**2).sqrt()) / 0.6).clamp(0, 1)
     return (most * most * (3 - 2 * most))[:, None]
 
 
@@ -77,10 +114,29 @@ def goal(rest: Tensor, doing: Tensor, act: Tensor, cover: Tensor) -> Tensor:
     return act * (doing - tone) + (1 - act) * rest
 
 
-class Settler:
-    """Teacher, pupil and the pupil's average. :param data: the training faces for each region."""
+def tidied(faces: Tensor, keypoints: Tensor, region: RegionGeometry) -> Tensor:
+    """Return faces whose colours are a little blurred, and whose brightness is around the face.
 
-    def __init__(self, teacher: Generator, data: dict[Region, FaceData], device: torch.device) -> None:
+    :param faces: (n, 3, s, s). :param keypoints: (n, 6, 2), -1..1 over the patch.
+    """
+    luma = (faces * faces.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    chroma = gaussian((faces - luma).flatten(0, 1), _CHROMA_BLUR).reshape_as(faces)
+    middle = (keypoints[:, :2].mean(dim=1) + keypoints[:, 3]) / 2
+    away = 1 - _around(middle, _OVAL, faces.shape[-1], region)
+    return chroma + torch.lerp(luma, gaussian(luma[:, 0], _LUMA_BLUR)[:, None], away)
+
+
+class Settler:
+    """Teacher, pupil and the pupil's average.
+
+    :param data: the training faces for each region.
+    :param lids: shuts the eyes of the teacher's faces; None: they stay as it draws them.
+    """
+
+    def __init__(
+        self, teacher: Generator, data: dict[Region, FaceData], device: torch.device, lids: LidCloser | None = None
+    ) -> None:
+        self.lids = lids
         self.teacher = teacher.to(device).requires_grad_(False)
         self.pupil = copy.deepcopy(self.teacher).requires_grad_(True)
         self.average = copy.deepcopy(self.teacher)
@@ -97,21 +153,33 @@ class Settler:
         index = sampler.choose(_BATCH)
         views = sampler.views(index, sampler.geometry(index), sampler.look(_BATCH))
         latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
-        doing = drawn_expressions(views.expression, self.random)
-        with torch.no_grad():
-            clean = views.target * (1 - views.mask)
-            rest = network(clean, views.mask, views.keypoints, latent, network.rest.expand(_BATCH, -1))
-            told = network(clean, views.mask, views.keypoints, latent, doing)
-            act = acting(views.keypoints, network.config.size, GEOMETRY[region])
-            wanted = goal(rest, told, act, views.cover)
-        made = self.pupil(views.image, views.mask, views.keypoints, latent, doing)
+        doing = drawn_doings(network.rest, views.expression, self.random)
+        mouth, eyes = acting(views.keypoints, network.config.size, GEOMETRY[region])
+        wanted = self._wanted(views, latent, doing, torch.maximum(mouth, eyes), GEOMETRY[region])
+        jitter = sampler.normal(*views.keypoints.shape) * (_JITTER * 2 / GEOMETRY[region].side)
+        made = self.pupil(views.image, views.mask, views.keypoints + jitter, latent, doing)
         error = losses.pyramid_l1(made, wanted, views.cover, (1, 4, 16))
+        error = error + _EYES_COUNT * losses.masked_l1(made, wanted, eyes * views.cover)
         self.optimizer.zero_grad(set_to_none=True)
         error.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.pupil.parameters(), 1.0)
         self.optimizer.step()
         self._update_average()
         return losses.masked_l1(made, wanted, views.cover).detach()
+
+    @torch.no_grad()
+    def _wanted(self, views: Views, latent: Tensor, doing: Tensor, act: Tensor, region: RegionGeometry) -> Tensor:
+        network, clean = self.teacher, views.target * (1 - views.mask)
+        rest = network(clean, views.mask, views.keypoints, latent, network.rest.expand(_BATCH, -1))
+        if self.lids is None:
+            told = network(clean, views.mask, views.keypoints, latent, doing)
+            return tidied(goal(rest, told, act, views.cover), views.keypoints, region)
+        open_eyed = torch.maximum(doing, network.rest * network.rest.new_tensor([0.0, 1.0, 1.0]))
+        told = network(clean, views.mask, views.keypoints, latent, open_eyed)
+        wanted = tidied(goal(rest, told, act, views.cover), views.keypoints, region)
+        whole = views.mask * wanted + (1 - views.mask) * views.target
+        shut = self.lids.close(whole, views.keypoints, doing, region)
+        return torch.where(views.mask > 0, shut, wanted)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -130,7 +198,7 @@ def settle(
     if teacher.detail is not None:
         raise TrainingError(f"{weights}: has a detail head; settle the generator without it, and train the head anew")
     data = {r: load(pack, device, lambda name: not held_out(name), GEOMETRY[r].side) for r in Region}
-    settler = Settler(teacher, data, device)
+    settler = Settler(teacher, data, device, LidCloser(FaceMesh(Weights(report=report).path("face-landmark"))))
     start, errors = time.monotonic(), []
     while time.monotonic() - start < 60 * minutes:
         errors.append(float(settler.step()))
