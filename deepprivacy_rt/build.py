@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.config import FaceConfig, OutputConfig
@@ -28,6 +30,7 @@ from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
 from deepprivacy_rt.networks.bank import Identity, pick, read_bank
+from deepprivacy_rt.networks.pool import read_pool
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.pipeline import (
     CanvasReplacer,
@@ -69,6 +72,7 @@ class Anonymizer:
         replaced stage by stage, on the CPU but for the generator.
     :ivar notes: what a user should know about the choices made, one line each.
     :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
+    :ivar turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
     :ivar mesh: reads expressions; None: faces stay at rest.
     :ivar batches: tells how often the generator's network was called, and for how many faces; None: there is none.
     """
@@ -79,13 +83,14 @@ class Anonymizer:
     device: str
     notes: tuple[str, ...]
     steady: bool = False
+    turns_from: int = 2
     new_painter: Callable[[float], Painter] | None = None
     mesh: FaceMesh | None = None
     batches: Callable[[], BatchCounts] | None = None
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
-        return SteadyGenerator(self.generator, frame_rate) if self.steady else self.generator
+        return SteadyGenerator(self.generator, frame_rate, self.turns_from) if self.steady else self.generator
 
     def new_replacer(self, frame_rate: float, times: StageTimes | None = None) -> Replacer:
         """Return what replaces the faces of one stream.
@@ -93,7 +98,7 @@ class Anonymizer:
         :param frame_rate: frames per second.
         :param times: where the time of the stages is noted; None: only in its own.
         """
-        expressions = ExpressionReader(self.mesh, frame_rate) if self.mesh is not None else None
+        expressions = ExpressionReader(self.mesh, frame_rate, self.turns_from) if self.mesh is not None else None
         if self.new_painter is not None:
             return CanvasReplacer(self.new_painter(frame_rate), times, expressions)
         size = self.generator.patch_size
@@ -145,6 +150,7 @@ def build_anonymizer(
         device=device,
         notes=(*notes, *more),
         steady=config.filter == "gan",
+        turns_from=1 if config.effort == "fast" else 2,
         new_painter=stages.new_painter,
         mesh=mesh,
         batches=_batches(generator) if config.filter == "gan" else None,
@@ -263,6 +269,7 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
         cache_dir=cache,
         quantized=quantized,
         precision=config.precision,
+        pool=_pool(weights) if file is None else None,
         runtime="torch" if in_torch else "auto",
     )
     if config.identity == "random":
@@ -270,6 +277,10 @@ def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | N
     if file is not None:
         raise UsageError(f"identity {config.identity!r} belongs to the shipped generator; choose random")
     return generator.as_identity(pick(read_identities(weights), config.identity).latent)
+
+
+def _pool(weights: Weights) -> NDArray[np.float32]:
+    return read_pool(weights.path("face128-latents"), read_prior(weights.path("face128")).latent)
 
 
 def read_identities(weights: Weights) -> list[Identity]:

@@ -50,6 +50,15 @@ class ExpressionReader(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A stage that can do less where nothing much happens."""
+
+    def take_turns(self, faces: int) -> None:
+        """From so many faces in a frame on, serve those at rest at every second frame only. From any thread."""
+        ...
+
+
 class Cropper(Protocol):
     """Erases faces, and cuts aligned patches from what is left."""
 

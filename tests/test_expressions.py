@@ -124,6 +124,17 @@ def test_several_faces_are_read_in_turns() -> None:
     assert slow.looks == 6
 
 
+def test_one_face_is_read_at_every_second_frame_when_told_to() -> None:
+    mesh = ScriptedMesh([Openings(0.35, 0.3, 0.3)])
+    reader = ExpressionReader(mesh, 30.0)
+    reader.take_turns(1)
+    looks = []
+    for _ in range(6):
+        reader.read(FRAME, [track()])
+        looks.append(mesh.looks)
+    assert looks == [1, 1, 2, 2, 3, 3]
+
+
 def test_a_mouth_that_was_read_goes_on_opening_while_another_face_has_its_turn() -> None:
     shut, wide = Openings(0.0, 0.34, 0.34), Openings(0.21, 0.34, 0.34)
     mesh = ScriptedMesh([shut] * 4 + [wide] * 9)

@@ -65,21 +65,31 @@ class Detector:
         self.pace = quick, full
 
 
+class Replacer:
+    turns_from: int | None = None
+
+    def take_turns(self, faces: int) -> None:
+        self.turns_from = faces
+
+
 def test_effort_falls_with_drops_and_rises_when_there_is_room() -> None:
     said: list[str] = []
-    governor, detector = Governor(said.append), Detector()
-    governor.attach(detector)
-    start = governor.effort
+    governor, detector, replacer = Governor(said.append), Detector(), Replacer()
+    governor.attach(detector, replacer)
+    start, pace = governor.effort, detector.pace
+    assert replacer.turns_from == 2
     governor.update(1, 30, 0, busy=0.9)
     assert (governor.effort, said) == (start, [])
-    for second in range(2, 6):
+    governor.update(1, 60, 10, busy=1.0)
+    assert replacer.turns_from == 1 and detector.pace == pace  # drawing less comes before looking less
+    for second in range(3, 7):
         governor.update(1, 30 * second, 5 * second, busy=1.0)
     assert governor.effort == PACES[-1].name
     assert detector.pace == (PACES[-1].quick, PACES[-1].full)
-    assert len(said) == 2 and all(line.startswith("too slow") for line in said)
-    for second in range(6, 60):
-        governor.update(1, 30 * second, 25, busy=0.3)
-    assert governor.effort == PACES[0].name
+    assert len(said) == 3 and all(line.startswith("too slow") for line in said)
+    for second in range(7, 70):
+        governor.update(1, 30 * second, 30, busy=0.3)
+    assert governor.effort == PACES[0].name and replacer.turns_from == 2
     assert said[-1].startswith("room to spare")
 
 
@@ -87,6 +97,8 @@ def test_effort_is_left_alone_without_frames_or_a_pace() -> None:
     said: list[str] = []
     governor = Governor(said.append)
     governor.update(1, 30, 30, busy=1)
-    governor.attach(Detector())
+    governor.attach(Detector(), Replacer())
     governor.update(1, 30, 30, busy=1)
+    governor.attach(None, Replacer())
+    governor.update(1, 60, 60, busy=1)
     assert said == []

@@ -39,14 +39,14 @@ def camera() -> Iterator[RtspServer]:
     yield from rtsp_server()
 
 
-def check_together(path: Path, least: int) -> None:
+def check_together(path: Path, least: int, drift_s: float = DRIFT_S) -> None:
     """The start is left out: there a source may still learn how late its pictures are."""
     found = offsets(path)[1:]
     assert len(found) >= least, found
     assert abs(found[:, 1].mean()) < MEAN_S, found
     middle = len(found) // 2
     drift = np.median(found[middle:, 1]) - np.median(found[:middle, 1])
-    assert abs(drift) < DRIFT_S, found
+    assert abs(drift) < drift_s, found
 
 
 def kinds(path: Path) -> list[str]:
@@ -158,7 +158,8 @@ def test_after_a_lost_camera_nothing_old_is_heard(camera: RtspServer, tmp_path: 
         process.status(lambda s: s["outputs"][0]["sound_seconds"] > lost["sound_seconds"] + 4)
         assert process.stop() == 0
     assert not loud_beside_slates(tmp_path / "out.mkv")
-    check_together(tmp_path / "out.mkv", 3)
+    # Before and after are two connections: each may be early or late by its own bit.
+    check_together(tmp_path / "out.mkv", 3, drift_s=MEAN_S)
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,19 @@ def test_one_face_and_slow_video_are_drawn_at_every_frame() -> None:
         assert generator.asked == [{patch.track.track_id for patch in patches}] * 4
 
 
+def test_one_face_takes_turns_with_itself_when_told_to() -> None:
+    generator, patches = Counting(), faces(1)
+    steady = SteadyGenerator(generator)
+    steady.generate(patches)
+    steady.take_turns(1)
+    shown = [steady.generate(patches) for _ in range(6)]
+    assert generator.asked == [{0}, set(), {0}, set(), {0}, set(), {0}]
+    assert all(len(answers) == 1 for answers in shown)
+    steady.take_turns(2)
+    steady.generate(patches)
+    assert generator.asked[-1] == {0}
+
+
 def brighter(patch: FacePatch) -> FacePatch:
     image = np.where(patch.mask[..., None], 0, np.minimum(patch.image.astype(int) + 12, 255)).astype(np.uint8)
     return dataclasses.replace(patch, image=image)

@@ -3,10 +3,10 @@
     python -m deepprivacy_rt.evaluation.identities weights/face128.safetensors PACK weights/ \\
         --recogniser mobileface_v3_112.onnx --nearest docs/images/identities_nearest.png
 
-Latents are drawn from the prior and shown on held-out (synthetic) people. Those whose faces the detector finds least
-surely are dropped; of the rest those are taken, one after the other, that the recogniser finds farthest from all
-taken before (farthest point sampling). The nearest training pictures are shown beside them: an identity that looks like
-one of these has been copied, not invented.
+The latents of the generator's pool (:mod:`deepprivacy_rt.evaluation.pool`) are shown on held-out (synthetic) people.
+Those whose faces the detector finds least surely are dropped; of the rest those are taken, one after the other, that
+the recogniser finds farthest from all taken before (farthest point sampling). The nearest training pictures are shown
+beside them: an identity that looks like one of these has been copied, not invented.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deepprivacy_rt.audit.recogniser import Recogniser
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 from deepprivacy_rt.networks.generator import Generator
+from deepprivacy_rt.networks.pool import read_pool
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.stages import Detector
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
@@ -40,9 +41,7 @@ NAMES = (
     *("linnet", "siskin", "avocet", "curlew", "osprey", "merlin", "kestrel", "hobby"),
     *("egret", "godwit", "dipper", "tern", "petrel", "fulmar", "gannet", "puffin"),
 )
-_CANDIDATES, _CONTEXTS = 120, 8
-_SPREAD = 1.1
-"""Deviations of the prior: less than at run time, for the farthest points would be the oddest."""
+_CONTEXTS = 8
 _KEPT = 0.5
 """Share of the candidates that the detector finds surest."""
 
@@ -60,25 +59,31 @@ def _images(batch: Tensor) -> list[Image]:
     return [np.ascontiguousarray(one) for one in array]
 
 
-def _five_points(keypoints: Tensor, size: int) -> NDArray[np.float32]:
+def five_points(keypoints: Tensor, size: int) -> NDArray[np.float32]:
     """Return eyes, nose and the corners of the mouth as the recogniser wants them; corners are guessed."""
     points = ((keypoints.numpy() + 1) * (size / 2) - 0.5).astype(np.float32)
     half = 0.4 * (points[1] - points[0])
     return np.stack([points[0], points[1], points[2], points[3] - half, points[3] + half])
 
 
-@torch.no_grad()
-def _composites(generator: Generator, views: Views, latent: Tensor) -> list[Image]:
-    out = generator(views.image, views.mask, views.keypoints, latent.expand(len(views.image), -1), views.expression)
+def composites(out: Tensor, views: Views) -> list[Image]:
+    """Return generated patches, (n, 3, s, s) in -1..1, in their surroundings."""
     return _images(views.mask * out + (1 - views.mask) * views.target)
+
+
+@torch.no_grad()
+def _worn(generator: Generator, views: Views, latent: Tensor) -> list[Image]:
+    """Return one identity on all contexts."""
+    told = latent.expand(len(views.image), -1), views.expression
+    return composites(generator(views.image, views.mask, views.keypoints, *told), views)
 
 
 def _show(generator: Generator, views: Views, latent: Tensor, detector: Detector, recogniser: Recogniser) -> Shown:
     scores, vectors = [], []
-    for row, picture in enumerate(_composites(generator, views, latent)):
+    for row, picture in enumerate(_worn(generator, views, latent)):
         found = detector.detect(Frame(picture, 0, Fraction(0)))
         scores.append(max((one.score for one in found), default=0.0))
-        vectors.append(recogniser.embed(picture, _five_points(views.keypoints[row], len(picture))))
+        vectors.append(recogniser.embed(picture, five_points(views.keypoints[row], len(picture))))
     mean = np.mean(vectors, axis=0)
     return Shown(float(np.mean(scores)), np.asarray(mean / np.linalg.norm(mean), np.float32))
 
@@ -94,15 +99,15 @@ def farthest_points(vectors: NDArray[np.float32], count: int) -> list[int]:
 
 
 def choose(
-    generator: Generator, held: FaceData, detector: Detector, recogniser: Recogniser, count: int
+    generator: Generator, latents: Tensor, held: FaceData, detector: Detector, recogniser: Recogniser, count: int
 ) -> tuple[list[Tensor], Views]:
-    """Return the latents of the bank, (latent,) each, and the contexts that they were judged in."""
+    """Return the latents of the bank, (latent,) each, and the contexts that they were judged in.
+
+    :param latents: the pool, (n, latent).
+    """
     size = generator.config.size
     index = torch.linspace(0, len(held.units) - 1, _CONTEXTS).long()
     views = plain_views(held, GEOMETRY[Region.FACE], size, index)
-    random = torch.Generator().manual_seed(11)
-    normal = torch.randn(_CANDIDATES, generator.config.latent, generator=random)
-    latents = generator.prior_mean + _SPREAD * normal @ generator.prior_factor.T
     shown = [_show(generator, views, latent, detector, recogniser) for latent in latents]
     order = np.argsort([-one.score for one in shown])[: round(_KEPT * len(shown))]
     chosen = farthest_points(np.stack([shown[i].embedding for i in order]), count)
@@ -132,11 +137,11 @@ def write_nearest(
     ]
     pictures = [image for views_ in everyone for image in _images(views_.target)]
     points = torch.cat([views_.keypoints for views_ in everyone])
-    known = np.stack([recogniser.embed(p, _five_points(k, len(p))) for p, k in zip(pictures, points, strict=True)])
+    known = np.stack([recogniser.embed(p, five_points(k, len(p))) for p, k in zip(pictures, points, strict=True)])
     columns, similarities = [], []
     for latent in latents:
-        ours = _composites(generator, views, latent)
-        vectors = [recogniser.embed(p, _five_points(views.keypoints[i], len(p))) for i, p in enumerate(ours)]
+        ours = _worn(generator, views, latent)
+        vectors = [recogniser.embed(p, five_points(views.keypoints[i], len(p))) for i, p in enumerate(ours)]
         similarity = known @ np.mean(vectors, axis=0)
         best = int(np.argmax(similarity))
         columns.append(np.vstack([*ours[:3], pictures[best]]))
@@ -150,7 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.evaluation.identities", description=__doc__)
     parser.add_argument("weights", type=Path, help="a generator, such as weights/face128.safetensors")
     parser.add_argument("pack", type=Path, help="packed faces, made by deepprivacy-rt train --pack")
-    parser.add_argument("folder", type=Path, help="where NAME-identities.toml goes")
+    parser.add_argument(
+        "folder", type=Path, help="where NAME-latents.safetensors is, and where NAME-identities.toml goes"
+    )
     parser.add_argument("--recogniser", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--nearest", type=Path, metavar="PNG", help="show the nearest training picture of each")
@@ -161,7 +168,11 @@ def main() -> None:
     models = Weights()
     networks = models.path("blazeface-full-range"), models.path("blazeface-short-range")
     detector = BlazeFaceDetector(*networks, effort="fast")
-    latents, views = choose(generator, load(args.pack, cpu, held_out, side), detector, recogniser, args.count)
+    pool = torch.from_numpy(
+        read_pool(args.folder / f"{args.weights.stem}-latents.safetensors", generator.config.latent)
+    )
+    held = load(args.pack, cpu, held_out, side)
+    latents, views = choose(generator, pool, held, detector, recogniser, args.count)
     target = args.folder / f"{args.weights.stem}-identities.toml"
     write_bank(target, args.weights, latents)
     print(f"{target}: {len(latents)} identities, sha256 = {hashlib.sha256(target.read_bytes()).hexdigest()}")

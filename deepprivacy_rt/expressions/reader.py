@@ -18,8 +18,8 @@ _RESTING_SECONDS = 0.15
 """Time constant with which a face that is not seen comes to rest."""
 _HELD_SECONDS = 0.18
 """For so long a face that is not seen keeps its expression: live, it is looked for no oftener at times."""
-_TURNS_FROM, _LEAST_TURN_RATE = 2, 20.0
-"""So many faces in a frame, at so many frames per second, that each is read at every second frame only."""
+_LEAST_TURN_RATE = 20.0
+"""Frames per second below which every face is read in every frame."""
 _RISE_SECONDS, _FALL_SECONDS = 0.2, 8.0
 """Time constants with which the opening that counts as an eye's own rest follows it up and down: no blink lowers it."""
 _LEAST_EYES = 0.25
@@ -49,14 +49,20 @@ class ExpressionReader:
     same eyes' own rest, which all faces are said to have in common.
 
     :param frame_rate: frames per second, above 0.
+    :param turns_from: so many faces in a frame that turns are taken; 1: a single one, too, is read at every second.
     """
 
-    def __init__(self, mesh: FaceMesh, frame_rate: float) -> None:
+    def __init__(self, mesh: FaceMesh, frame_rate: float, turns_from: int = 2) -> None:
         if not frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._mesh = mesh
         self._seconds = 1.0 / frame_rate
+        self._turns_from = self._made_for = turns_from
         self._memories: dict[int, _Memory] = {}
+
+    def take_turns(self, faces: int) -> None:
+        """See :class:`deepprivacy_rt.stages.TakesTurns`; here all faces count as at rest."""
+        self._turns_from = min(faces, self._made_for)
 
     def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
         """Return one expression per track. A track that is missing in a call is forgotten. Raises StageError."""
@@ -73,11 +79,11 @@ class ExpressionReader:
         return [self._memories[track.track_id].said for track in tracks]
 
     def _waiting(self, tracks: Sequence[FaceTrack], before: dict[int, _Memory]) -> set[int]:
-        """Return the tracks that are not read this time: half of all at most, and none twice in a row."""
-        if len(tracks) < _TURNS_FROM or self._seconds > 1 / _LEAST_TURN_RATE:
+        """Return the tracks that are not read this time: half of all (or the only one), and none twice in a row."""
+        if len(tracks) < self._turns_from or self._seconds > 1 / _LEAST_TURN_RATE:
             return set()
         fresh = (one.track_id for one in tracks if one.track_id in before and not before[one.track_id].unread)
-        return set(islice(fresh, len(tracks) // 2))
+        return set(islice(fresh, max(len(tracks) // 2, 1)))
 
     def _unread(self, memory: _Memory) -> _Memory:
         """Go on towards what was read last; where that is too long ago, come to rest."""

@@ -7,7 +7,6 @@ where ``privacy`` is ``strict``), and a latent that is drawn from the track's id
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.generators.batching import BatchCounts
+from deepprivacy_rt.networks.pool import LatentSource
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.runtimes.openvino import cpu_has_vnni, is_installed
 from deepprivacy_rt.types import FacePatch, FaceTrack, Replacement
@@ -26,8 +26,10 @@ Precision: TypeAlias = Literal["auto", "f32"]
 Runtime: TypeAlias = Literal["auto", "torch"]
 
 SPREAD = 1.4
-"""Latents are drawn with this many times the prior's deviation: faces differ more, and still are faces. What gave bad
-faces far from the mean, blur, is no longer a direction of the prior."""
+"""Without a pool, latents are drawn with this many times the prior's deviation: faces differ more, and still are faces.
+What gave bad faces far from the mean, blur, is no longer a direction of the prior."""
+NEARBY = 0.3
+"""The same for a latent of a pool: how far from it a face is drawn. Its looks and quality are the pool's."""
 
 _LEAST, _MOST = (0.0, 0.3, 0.3), (0.7, 1.0, 1.0)
 """Range of expressions that was trained: beyond it, eyes do not shut but fall apart."""
@@ -56,6 +58,7 @@ class GanGenerator:
     :param quantized: the same network in int8, an OpenVINO ``.xml`` file with its ``.bin`` beside it, both verified.
     :param precision: ``auto`` takes int8 on CPUs with VNNI, bf16 on hardware that has it, else float32; ``f32`` is
         float32 everywhere.
+    :param pool: latents that were looked at, (n, latent) float32; None: they are drawn from the prior.
     :param runtime: ``auto`` takes OpenVINO on the CPU where it is installed; ``torch`` PyTorch everywhere.
 
     Raises WeightsError.
@@ -70,10 +73,11 @@ class GanGenerator:
         cache_dir: Path | None = None,
         quantized: Path | None = None,
         precision: Precision = "auto",
+        pool: Floats | None = None,
         runtime: Runtime = "auto",
     ) -> None:
         self._prior = read_prior(weights)
-        self._salt = salt
+        self._latents = LatentSource(self._prior, salt, SPREAD if pool is None else NEARBY, pool)
         self._identity: Floats | None = None
         exact = precision == "f32"
         self._executor = self._choose(weights, device, cache_dir, quantized, exact=exact, own=runtime == "auto")
@@ -109,16 +113,10 @@ class GanGenerator:
         return self._prior.size
 
     def latent(self, identity: int) -> Floats:
-        """Return the identity's latent, (latent,) float32: the prior's, seeded by a hash of salt and identity.
-
-        Where one was given for all faces, that one.
-        """
+        """Return the identity's latent, (latent,) float32; where one was given for all faces, that one."""
         if self._identity is not None:
             return self._identity
-        seed = hashlib.sha256(self._salt + identity.to_bytes(8, "little", signed=True)).digest()
-        random = np.random.default_rng(int.from_bytes(seed, "little"))
-        drawn = self._prior.mean + SPREAD * self._prior.factor @ random.standard_normal(self._prior.latent)
-        return np.asarray(drawn, np.float32)
+        return self._latents.latent(identity)
 
     def told(self, tracks: Sequence[FaceTrack], keypoints: Floats) -> tuple[Floats, Floats, Floats]:
         """Return what the network is told of n faces beside their pictures: keypoints, latents, expressions.

@@ -4,8 +4,8 @@ All happens on aligned patches, so a face that moves through the picture stands 
 patch (a head that turns) is followed by warping the earlier face as the keypoints went. Wherever new and earlier
 picture still differ by more than a network's restlessness, the new one counts alone: nothing trails behind.
 
-Where several faces are in the picture, those that are at rest are drawn in turns, at every second frame, and the
-earlier face is moved along in between: docs/adr/0013-faces-at-rest-take-turns.md.
+Where several faces are in the picture, or a live stream is short of time, those that are at rest are drawn in turns, at
+every second frame, and the earlier face is moved along in between: docs/adr/0013-faces-at-rest-take-turns.md.
 
 Generated pixels are remembered, and the erased patch that they were made for: surroundings, nothing of a covered pixel.
 """
@@ -85,9 +85,14 @@ class SteadyGenerator:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
         self._share = new_share(frame_rate)
-        # At ten frames per second, two frames are too long for a face to stay.
-        self._turns_from = turns_from if frame_rate >= LEAST_TURN_RATE else math.inf
+        self._frame_rate, self._made_for = frame_rate, turns_from
+        self.take_turns(turns_from)
         self._memories: dict[int, _Memory] = {}
+
+    def take_turns(self, faces: int) -> None:
+        """See :class:`deepprivacy_rt.stages.TakesTurns`."""
+        # At ten frames per second, two frames are too long for a face to stay.
+        self._turns_from = min(faces, self._made_for) if self._frame_rate >= LEAST_TURN_RATE else math.inf
 
     @property
     def patch_size(self) -> int:
@@ -104,11 +109,11 @@ class SteadyGenerator:
         return [*answers, *(self._moved_along(patch, before) for patch in patches if id(patch) in waiting)]
 
     def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
-        """Return which patches are not drawn this time: half of all at most, and none twice in a row."""
+        """Return which patches are not drawn this time: half of all (or the only one), and none twice in a row."""
         if len(patches) < self._turns_from:
             return set()
         at_rest = (patch for patch in patches if _is_at_rest(before.get(patch.track.track_id), patch))
-        return {id(patch) for patch in islice(at_rest, len(patches) // 2)}
+        return {id(patch) for patch in islice(at_rest, max(len(patches) // 2, 1))}
 
     def _moved_along(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
         """Return the earlier face where it is now, and remember it as it was drawn: it is not blurred by every move."""

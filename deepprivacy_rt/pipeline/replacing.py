@@ -11,7 +11,7 @@ import numpy as np
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.pipeline.reports import FaceReport, FrameReport
 from deepprivacy_rt.pipeline.timing import StageTimes
-from deepprivacy_rt.stages import Blender, Cropper, ExpressionReader, Generator
+from deepprivacy_rt.stages import Blender, Cropper, ExpressionReader, Generator, TakesTurns
 from deepprivacy_rt.types import Coverage, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
 
 _WITHHELD_GRAY = 96
@@ -41,6 +41,15 @@ class Replacer(ABC):
     def times(self) -> StageTimes:
         """Time of the stages."""
         return self._times
+
+    def take_turns(self, faces: int) -> None:
+        """From so many faces in a frame on, serve those at rest at every second frame only. From any thread."""
+        for stage in self._turning():
+            if isinstance(stage, TakesTurns):
+                stage.take_turns(faces)
+
+    def _turning(self) -> Sequence[object]:
+        return (self._expressions,)
 
     @abstractmethod
     def replace(self, frame: Frame, tracks: Sequence[FaceTrack]) -> tuple[SafeFrame, FrameReport]:
@@ -93,6 +102,9 @@ class FaceReplacer(Replacer):
         self._generator = generator
         self._blender = blender
         self._filler = filler
+
+    def _turning(self) -> Sequence[object]:
+        return self._expressions, self._generator
 
     def replace(self, frame: Frame, tracks: Sequence[FaceTrack]) -> tuple[SafeFrame, FrameReport]:
         """See :class:`Replacer`."""

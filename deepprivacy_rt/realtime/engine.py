@@ -95,7 +95,7 @@ class LiveEngine:
 
     def set_stages(self, stages: LiveStages) -> None:
         """Use these from the next frame on, from any thread. Before the first ones, the slate is shown."""
-        self._governor.attach(stages.paced)
+        self._governor.attach(stages.paced, stages.replacer)
         self._stages = stages
 
     def set_source_state(self, state: str) -> None:

@@ -10,21 +10,25 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a detector looks, in seconds from one look to the next, at least.
+    """How often a detector looks, in seconds from one look to the next, at least, and who is drawn less often.
 
     :ivar quick: cheap looks. :ivar full: thorough ones; each is in place of a cheap one.
+    :ivar turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
     """
 
     name: str
     quick: Fraction
     full: Fraction
+    turns_from: int
 
 
+# Drawing less comes before looking less: a late look may leave a new face bare, a late drawing only its smile late.
 PACES = (
-    Pace("every frame", Fraction(0), Fraction(9, 100)),
-    Pace("20 looks per second", Fraction(1, 20), Fraction(9, 100)),
-    Pace("10 looks per second", Fraction(1, 10), Fraction(3, 10)),
-    Pace("6 quick looks per second", Fraction(1, 6), Fraction(2)),
+    Pace("a look at every frame", Fraction(0), Fraction(9, 100), 2),
+    Pace("20 looks per second", Fraction(1, 20), Fraction(9, 100), 2),
+    Pace("20 looks per second, a face at rest drawn at every second frame", Fraction(1, 20), Fraction(9, 100), 1),
+    Pace("10 looks per second, a face at rest drawn at every second frame", Fraction(1, 10), Fraction(3, 10), 1),
+    Pace("6 quick looks per second, a face at rest drawn at every second frame", Fraction(1, 6), Fraction(2), 1),
 )
 _START = 1
 _TOO_MANY = 0.05
@@ -42,6 +46,14 @@ class Paced(Protocol):
         ...
 
 
+class Turning(Protocol):
+    """What replaces faces, and can be told to save work."""
+
+    def take_turns(self, faces: int) -> None:
+        """From so many faces on, draw those at rest at every second frame."""
+        ...
+
+
 class Governor:
     """Watches drops and load, a few times per second at most.
 
@@ -52,17 +64,18 @@ class Governor:
         self._report = report
         self._level = _START
         self._detector: Paced | None = None
+        self._replacer: Turning | None = None
         self._captured = self._dropped = 0
         self._calm = 0.0
 
     @property
     def effort(self) -> str:
-        """What the detector does at present."""
+        """What is done at present."""
         return PACES[self._level].name
 
-    def attach(self, detector: Paced | None) -> None:
-        """Govern this detector from now on; None where its pace is fixed."""
-        self._detector = detector
+    def attach(self, detector: Paced | None, replacer: Turning) -> None:
+        """Govern these from now on. :param detector: None where the pace is fixed: then nothing is changed."""
+        self._detector, self._replacer = detector, replacer
         self._apply()
 
     def update(self, seconds: float, captured: int, dropped: int, busy: float) -> None:
@@ -91,9 +104,10 @@ class Governor:
         if level != self._level:
             self._level = level
             self._apply()
-            self._report(f"{'too slow' if step > 0 else 'room to spare'}: faces are looked for at {self.effort}")
+            self._report(f"{'too slow' if step > 0 else 'room to spare'}: {self.effort}")
 
     def _apply(self) -> None:
-        if self._detector is not None:
+        if self._detector is not None and self._replacer is not None:
             pace = PACES[self._level]
             self._detector.set_pace(pace.quick, pace.full)
+            self._replacer.take_turns(pace.turns_from)

@@ -131,15 +131,21 @@ class Settler:
 
     :param data: the training faces for each region.
     :param lids: shuts the eyes of the teacher's faces; None: they stay as it draws them.
+    :param pupil: one that has learned before; None: it begins as its teacher.
     """
 
     def __init__(
-        self, teacher: Generator, data: dict[Region, FaceData], device: torch.device, lids: LidCloser | None = None
+        self,
+        teacher: Generator,
+        data: dict[Region, FaceData],
+        device: torch.device,
+        lids: LidCloser | None = None,
+        pupil: Generator | None = None,
     ) -> None:
         self.lids = lids
         self.teacher = teacher.to(device).requires_grad_(False)
-        self.pupil = copy.deepcopy(self.teacher).requires_grad_(True)
-        self.average = copy.deepcopy(self.teacher)
+        self.average = copy.deepcopy(pupil or teacher).to(device).requires_grad_(False)
+        self.pupil = copy.deepcopy(self.average).requires_grad_(True)
         self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
         self.random = torch.Generator(device).manual_seed(0)
         size = teacher.config.size
@@ -188,17 +194,25 @@ class Settler:
 
 
 def settle(
-    weights: Path, pack: Path, output: Path, encoder: Path, minutes: float, report: Callable[[str], None] = print
+    weights: Path,
+    pack: Path,
+    output: Path,
+    encoder: Path,
+    minutes: float,
+    pupil: Path | None = None,
+    report: Callable[[str], None] = print,
 ) -> None:
     """Train for so long, and write the average with its prior. Raises WeightsError, TrainingError.
 
     :param encoder: the generator's, from its training state.
+    :param pupil: an earlier output, to go on with.
     """
     teacher, device = load_generator(weights), torch.device("cpu")
     if teacher.detail is not None:
         raise TrainingError(f"{weights}: has a detail head; settle the generator without it, and train the head anew")
     data = {r: load(pack, device, lambda name: not held_out(name), GEOMETRY[r].side) for r in Region}
-    settler = Settler(teacher, data, device, LidCloser(FaceMesh(Weights(report=report).path("face-landmark"))))
+    lids = LidCloser(FaceMesh(Weights(report=report).path("face-landmark")))
+    settler = Settler(teacher, data, device, lids, None if pupil is None else load_generator(pupil))
     start, errors = time.monotonic(), []
     while time.monotonic() - start < 60 * minutes:
         errors.append(float(settler.step()))
@@ -223,8 +237,9 @@ def main() -> None:
     help_ = "of its training state: the prior is fitted again"
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE.safetensors", help=help_)
     parser.add_argument("--minutes", type=float, default=30.0, help="0: fit the prior only (default: %(default)s)")
+    parser.add_argument("--pupil", type=Path, metavar="FILE.safetensors", help="an earlier output, to go on with")
     args = parser.parse_args()
-    settle(args.weights, args.pack, args.output, args.encoder, args.minutes)
+    settle(args.weights, args.pack, args.output, args.encoder, args.minutes, args.pupil)
 
 
 if __name__ == "__main__":
