@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -122,3 +123,29 @@ except EnvironmentProblem as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "OpenVINO is not installed; cure: pip install 'deepprivacy-rt[openvino]'"
+
+
+HEAP = """
+import psutil, sys, threading
+from deepprivacy_rt.runtimes.heap import give_back_free_memory
+
+def pile(kept):
+    pieces = [bytearray(60_000) for _ in range(1500)]
+    kept.append(pieces[-1])  # the topmost piece stays: by itself, a heap never shrinks below it
+
+kept, process = [], psutil.Process()
+before = process.memory_info().rss
+threads = [threading.Thread(target=pile, args=(kept,)) for _ in range(4)]
+[t.start() for t in threads], [t.join() for t in threads]
+piled = process.memory_info().rss
+assert give_back_free_memory()
+print((piled - before) >> 20, (process.memory_info().rss - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_free_memory_is_given_back_to_the_system() -> None:
+    piled, left = map(
+        int, subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert piled > 40 and left < piled / 4

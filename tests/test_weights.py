@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import socket
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from deepprivacy_rt.cli import weights as command
 from deepprivacy_rt.errors import WeightsError
 from deepprivacy_rt.weights import State, Weights, default_folder
 from deepprivacy_rt.weights.fetching import sha256_of
-from deepprivacy_rt.weights.manifest import UrlMirror, WheelMirror, shipped_folder
+from deepprivacy_rt.weights.manifest import UrlMirror, WheelMirror, read_manifest, shipped_folder
+from deepprivacy_rt.weights.seal import seal
 
 
 @pytest.fixture
@@ -318,3 +320,17 @@ def test_the_command(
     assert run("list") == 0
     listing = capsys.readouterr().out
     assert "yunet (wrong checksum, optional)" in listing and "Apache-2.0" in listing and str(tmp_path) in listing
+
+
+def test_a_manifest_is_sealed_again_after_its_weights_were_made_anew(tmp_path: Path) -> None:
+    here = Path(__file__).resolve().parents[1] / "weights"
+    text = (here / "manifest.toml").read_text()
+    (tmp_path / "manifest.toml").write_text(text)
+    (tmp_path / "face128-identities.toml").write_bytes((here / "face128-identities.toml").read_bytes())
+    assert seal(tmp_path) == [] and (tmp_path / "manifest.toml").read_text() == text
+    (tmp_path / "face128-identities.toml").write_bytes(b"new")
+    assert seal(tmp_path) == ["face128-identities.toml"]
+    was, now = (read_manifest(path) for path in (here / "manifest.toml", tmp_path / "manifest.toml"))
+    assert [one.name for one in was] == [one.name for one in now]
+    (changed,) = [two for one, two in zip(was, now, strict=True) if one != two]
+    assert (changed.size, changed.sha256) == (3, hashlib.sha256(b"new").hexdigest())

@@ -31,7 +31,7 @@ from deepprivacy_rt.networks.pool import read_pool
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.stages import Detector
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
-from deepprivacy_rt.training.sheets import plain_views
+from deepprivacy_rt.training.sheets import plain_views, to_bytes
 from deepprivacy_rt.training.views import Views
 from deepprivacy_rt.types import Frame, Image
 from deepprivacy_rt.weights import Weights
@@ -55,8 +55,7 @@ class Shown:
 
 
 def _images(batch: Tensor) -> list[Image]:
-    array = ((batch.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return [np.ascontiguousarray(one) for one in array]
+    return [np.ascontiguousarray(one) for one in to_bytes(batch)]
 
 
 def five_points(keypoints: Tensor, size: int) -> NDArray[np.float32]:

@@ -23,11 +23,13 @@ from deepprivacy_rt.realtime.governor import Governor, Paced
 from deepprivacy_rt.realtime.latest import LatestSlot
 from deepprivacy_rt.realtime.presenter import Presenter
 from deepprivacy_rt.realtime.stats import Counts, LiveStatus
+from deepprivacy_rt.runtimes.heap import give_back_free_memory
 from deepprivacy_rt.stages import Detector, Source
 from deepprivacy_rt.types import Frame, SafeFrame, Sound
 
 _MOST_BYTES = 128 << 20
 _POLL_SECONDS = 0.1
+_TRIM_SECONDS = 60.0
 _GRACE_SECONDS = 1.6
 _RESTART_SECONDS = 1.0
 
@@ -150,6 +152,7 @@ class LiveEngine:
 
     def _watch(self, stop: threading.Event, worker: threading.Thread) -> None:
         last, busy_before = time.monotonic(), 0.0
+        trimmed = last
         while not stop.wait(_POLL_SECONDS) and worker.is_alive() and self._failure is None:
             if self._presenters and all(presenter.error is not None for presenter in self._presenters):
                 return
@@ -159,6 +162,9 @@ class LiveEngine:
                 share = (busy - busy_before) / (now - last)
                 self._governor.update(now - last, self._counts["captured"], self._counts["dropped"], share)
                 last, busy_before = now, busy
+            if now - trimmed >= _TRIM_SECONDS:
+                give_back_free_memory()
+                trimmed = now
 
     def _shut(self, threads: Sequence[threading.Thread]) -> None:
         # Where the source came to its end, what is under way is still shown; else this returns at once.

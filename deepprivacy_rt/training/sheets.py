@@ -16,8 +16,8 @@ from deepprivacy_rt.training.dataset import FaceData
 from deepprivacy_rt.training.views import Look, Views, ViewSampler
 
 
-def _to_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """(n, 3, s, s) -1..1 → (n, s, s, 3) uint8."""
+def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Return pictures as bytes: (n, 3, s, s) -1..1 → (n, s, s, 3) uint8."""
     array: NDArray[np.uint8] = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return array
 
@@ -34,7 +34,7 @@ def plain_views(data: FaceData, region: RegionGeometry, size: int, index: Tensor
 
 def _row(generator: Generator, views: Views, latent: Tensor, expression: Tensor) -> NDArray[np.uint8]:
     out = generator(views.image, views.mask, views.keypoints, latent, expression).float()
-    return _to_bytes(views.mask * out + (1 - views.mask) * views.target)
+    return to_bytes(views.mask * out + (1 - views.mask) * views.target)
 
 
 @torch.no_grad()
@@ -56,13 +56,13 @@ def write_sheet(
     index = torch.linspace(0, len(data.units) - 1, count, device=device).long()
     views = plain_views(data, region, size, index)
     random = torch.Generator("cpu").manual_seed(7)
-    rows = [_to_bytes(views.image)]
+    rows = [to_bytes(views.image)]
     for _ in range(latents):
         draw = torch.randn(generator.config.latent, generator=random).to(device)
         latent = (generator.prior_mean + generator.prior_factor @ draw).expand(count, -1)
         rows.append(_row(generator, views, latent, views.expression))
     for told in ([0.55, 0.7, 0.7], [0.05, 0.35, 0.35]):
         rows.append(_row(generator, views, latent, torch.tensor(told, device=device).expand(count, -1)))
-    rows.append(_to_bytes(views.target))
+    rows.append(to_bytes(views.target))
     sheet = np.vstack([np.hstack(list(row)) for row in rows])
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
