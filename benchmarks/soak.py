@@ -1,6 +1,6 @@
 """``deepprivacy-rt run`` for a long time: memory, threads, descriptors, and whether lips and voice stay together.
 
-    python benchmarks/soak.py CLIP [--minutes 10] [--fps 30] [--json F] [-- RUN OPTIONS]
+    python benchmarks/soak.py CLIP [--minutes 10] [--fps 30] [--loop 10] [--json F] [-- RUN OPTIONS]
 
 The clip's pictures, a white bar at the right edge flashing every second and a beep at the same instant, go in
 a loop with sound to a real RTMP server (nginx). What a viewer gets there is recorded without encoding it again, and its
@@ -28,13 +28,13 @@ from flashes import RATE, make_clip, offsets
 from rtmp_server import KEY, RtmpServer
 from run_process import Process, running
 
-_LOOP_S, _ROWS, _EDGE_S, _SAMPLE_S = 10, 11, 30.0, 2.0
+_ROWS, _EDGE_S, _SAMPLE_S = 11, 30.0, 2.0
 
 
-def scenes(clip: Path, rate: int) -> list[np.ndarray]:
-    """Return pictures for one loop at most."""
+def scenes(clip: Path, count: int) -> list[np.ndarray]:
+    """Return so many pictures at most."""
     with av.open(str(clip)) as file:
-        frames = itertools.islice(file.decode(video=0), _LOOP_S * rate)
+        frames = itertools.islice(file.decode(video=0), count)
         return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
@@ -71,11 +71,13 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--fps", type=int, default=RATE, help="of the clip that is made (default: %(default)s)")
+    parser.add_argument("--loop", type=int, default=10, metavar="SECONDS", help="after which the clip is opened anew")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments[:place])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_clip(folder / "clip.mp4", _LOOP_S, scenes(options.clip, options.fps), options.fps)
+        pictures = scenes(options.clip, options.loop * options.fps)
+        make_clip(folder / "clip.mp4", options.loop, pictures, options.fps)
         server = RtmpServer(folder / "rtmp")
         server.start()
         try:

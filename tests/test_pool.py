@@ -72,7 +72,7 @@ def test_streams_draw_from_the_shipped_pool() -> None:
     weights = Weights()
     prior = read_prior(weights.path("face128"))
     pool = read_pool(weights.path("face128-latents"), prior.latent)
-    assert len(pool) >= 100
+    assert len(pool) >= 50
     generator = build_anonymizer(FaceConfig(seed=4), weights).generator
     assert isinstance(generator, GanGenerator)
     reach = NEARBY * np.linalg.norm(prior.factor)
@@ -83,23 +83,24 @@ def test_streams_draw_from_the_shipped_pool() -> None:
     assert min(np.linalg.norm(pool - tried.latent(number), axis=1).min() for number in range(20)) > reach
 
 
-def judged(vectors: np.ndarray, **changes: float) -> Judged:
+def judged(vectors: np.ndarray, tone: float = 0.0, **changes: float) -> Judged:
     values = {"score": 0.9, "light": 0.8, "detail": 1.0, "misfit": 0.1} | changes
-    return Judged(np.zeros(4, np.float32), vectors=vectors, **values)  # type: ignore[arg-type]
+    return Judged(np.zeros(4, np.float32), vectors=vectors, tone=np.full(1, tone, np.float32), **values)
 
 
 def test_what_is_no_face_or_does_not_fit_goes() -> None:
     vectors = np.ones((1, 1), np.float32)
-    fine = [judged(vectors, detail=1 + i / 100, misfit=0.1 - i / 1000) for i in range(20)]
+    fine = [judged(vectors, detail=1 + i / 100, misfit=0.1 - i / 1000, tone=(i - 10) / 100) for i in range(20)]
     bad = [
         judged(vectors, score=0.5),
         judged(vectors, light=0.5),
         judged(vectors, detail=-3),
         judged(vectors, misfit=1),
+        judged(vectors, tone=0.9),
     ]
     kept = good([*fine, *bad])
     assert not {id(one) for one in bad} & {id(one) for one in kept}
-    assert len(kept) >= 12
+    assert len(kept) >= 8
 
 
 def test_those_most_like_all_others_go_first() -> None:

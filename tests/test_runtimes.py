@@ -127,7 +127,7 @@ except EnvironmentProblem as error:
 
 HEAP = """
 import psutil, sys, threading
-from deepprivacy_rt.runtimes.heap import give_back_free_memory
+from deepprivacy_rt.runtimes.heap import give_back_memory
 
 def pile(kept):
     pieces = [bytearray(60_000) for _ in range(1500)]
@@ -138,7 +138,7 @@ before = process.memory_info().rss
 threads = [threading.Thread(target=pile, args=(kept,)) for _ in range(4)]
 [t.start() for t in threads], [t.join() for t in threads]
 piled = process.memory_info().rss
-assert give_back_free_memory()
+assert give_back_memory()
 print((piled - before) >> 20, (process.memory_info().rss - before) >> 20)
 """
 
@@ -149,3 +149,26 @@ def test_free_memory_is_given_back_to_the_system() -> None:
         int, subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, check=True).stdout.split()
     )
     assert piled > 40 and left < piled / 4
+
+
+def test_what_holds_itself_is_freed_after_the_heap_was_frozen() -> None:
+    code = """
+import gc, weakref
+from deepprivacy_rt.runtimes.heap import freeze_heap, give_back_memory
+
+class Holder:
+    pass
+
+freeze_heap()
+frozen = gc.get_freeze_count()
+one = Holder()
+one.itself = one
+gone = weakref.ref(one)
+del one
+give_back_memory()
+print(frozen > 1000, gone() is None)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == [
+        "True",
+        "True",
+    ]

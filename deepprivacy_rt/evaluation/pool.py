@@ -5,9 +5,9 @@
 
 Latents far from the prior's mean give faces that differ, good ones and bad ones. Candidates are drawn far out, and
 shown on held-out (synthetic) people. Out go those that YuNet finds unsurely on any of them, those with dark glasses or
-smears for eyes, and those that do not go with the surroundings. Of the rest, those most like all others go, by the
-recogniser, until a pool is left. The networks that judge are the evaluation's; none of them is shipped, and none was
-shown a person.
+smears for eyes, those that do not go with the surroundings, and those much lighter or darker than others there. Of the
+rest, those most like all others go, by the recogniser, until a pool is left. The networks that judge are the
+evaluation's; none of them is shipped, and none was shown a person.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deepprivacy_rt.audit.recogniser import Recogniser
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.evaluation.identities import composites, five_points
 from deepprivacy_rt.networks.generator import Generator
-from deepprivacy_rt.networks.pool import write_pool
+from deepprivacy_rt.networks.pool import read_pool, write_pool
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.settle import acting
@@ -44,8 +44,9 @@ _LEAST_SCORE = 0.88
 """YuNet's, on the context where it is least sure."""
 _LEAST_LIGHT = 0.7
 """Of the eyes over the whole cover's: below are dark glasses."""
-_DULL, _STRANGE = 0.2, 0.15
-"""Shares of the candidates that go because their eyes have the least detail, or fit the surroundings worst."""
+_DULL, _STRANGE, _PALE = 0.2, 0.15, 0.25
+"""Shares of the candidates that go because their eyes have the least detail, because they fit the surroundings worst,
+and because they are lighter or darker than most faces there: skin has to follow what is seen of it."""
 _PADDING = 0.25
 """Added around a patch before YuNet looks, as a part of its side."""
 _RING = 9
@@ -55,7 +56,8 @@ _RING = 9
 @dataclass(frozen=True)
 class Judged:
     """One candidate. :ivar score: YuNet's least. :ivar light: of the eyes over the face's. :ivar detail: of the eyes,
-    logarithm. :ivar misfit: mean error beside the cover, -1..1. :ivar vectors: (contexts, d), of length 1.
+    logarithm. :ivar misfit: mean error beside the cover, 0..2. :ivar tone: (contexts,) mean brightness, -1..1.
+    :ivar vectors: (contexts, d), of length 1.
     """
 
     latent: NDArray[np.float32]
@@ -63,6 +65,7 @@ class Judged:
     light: float
     detail: float
     misfit: float
+    tone: NDArray[np.float32]
     vectors: NDArray[np.float32]
 
 
@@ -73,7 +76,9 @@ class Judge:
         self._generator, self._finder, self._recogniser = generator, finder, recogniser
         self.views = _contexts(held, generator.config.size)
         views, size = self.views, generator.config.size
-        _, self._eyes = acting(views.keypoints, size, GEOMETRY[Region.FACE])
+        mouth, self._eyes = acting(views.keypoints, size, GEOMETRY[Region.FACE])
+        # Between eyes and mouth: hair and background have tones of their own.
+        self._face = (F.max_pool2d(mouth, 2 * _RING + 1, stride=1, padding=_RING) - mouth).clamp(min=0)
         around = F.max_pool2d(views.cover, 2 * _RING + 1, stride=1, padding=_RING)
         self._ring = around * (1 - views.mask)
         self._points = [five_points(one, size) for one in views.keypoints]
@@ -94,6 +99,7 @@ class Judge:
             light=float((_mean(luma + 1, self._eyes) / _mean(luma + 1, views.cover).clamp(min=1e-3)).mean()),
             detail=float(_mean(edges, self._eyes).clamp(min=1e-9).log().mean()),
             misfit=float(_mean((out - views.target).abs().mean(dim=1, keepdim=True), self._ring).mean()),
+            tone=_mean(luma, self._face).numpy(),
             vectors=np.stack([self._recogniser.embed(p, q) for p, q in zip(pictures, self._points, strict=True)]),
         )
 
@@ -119,10 +125,17 @@ def good(candidates: list[Judged]) -> list[Judged]:
     """Return those that are faces, with eyes, in their surroundings."""
     least = np.quantile([one.detail for one in candidates], _DULL)
     most = np.quantile([one.misfit for one in candidates], 1 - _STRANGE)
+    tones = np.stack([one.tone for one in candidates])
+    pale = np.abs(tones - np.median(tones, axis=0)).mean(axis=1)
+    farthest = np.quantile(pale, 1 - _PALE)
     return [
         one
-        for one in candidates
-        if one.score >= _LEAST_SCORE and one.light >= _LEAST_LIGHT and one.detail >= least and one.misfit <= most
+        for one, away in zip(candidates, pale, strict=True)
+        if away <= farthest
+        and one.score >= _LEAST_SCORE
+        and one.light >= _LEAST_LIGHT
+        and one.detail >= least
+        and one.misfit <= most
     ]
 
 
@@ -181,6 +194,7 @@ def main() -> None:
     parser.add_argument("--finder", type=Path, required=True, metavar="FILE.onnx", help="YuNet")
     parser.add_argument("--recogniser", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--candidates", type=int, default=_CANDIDATES)
+    parser.add_argument("--among", type=Path, metavar="FILE", help="candidates are the latents of an earlier pool")
     parser.add_argument("--count", type=int, default=_COUNT)
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="show the first 64")
     args = parser.parse_args()
@@ -188,7 +202,10 @@ def main() -> None:
     generator = load_generator(args.weights)
     held = load(args.pack, torch.device("cpu"), held_out, GEOMETRY[Region.FACE].side)
     judge = Judge(generator, held, FaceFinder(args.finder, score=0.1), Recogniser(args.recogniser))
-    candidates = [judge.judge(latent) for latent in draw(generator, args.candidates)]
+    latents = draw(generator, args.candidates)
+    if args.among is not None:
+        latents = torch.from_numpy(read_pool(args.among, generator.config.latent))
+    candidates = [judge.judge(latent) for latent in latents]
     kept = good(candidates)
     chosen = [kept[row] for row in thinned(np.stack([one.vectors for one in kept]), args.count)]
     target = args.folder / f"{args.weights.stem}-latents.safetensors"

@@ -31,8 +31,8 @@ What gave bad faces far from the mean, blur, is no longer a direction of the pri
 NEARBY = 0.3
 """The same for a latent of a pool: how far from it a face is drawn. Its looks and quality are the pool's."""
 
-_LEAST, _MOST = (0.0, 0.3, 0.3), (0.7, 1.0, 1.0)
-"""Range of expressions that was trained: beyond it, eyes do not shut but fall apart."""
+_LEAST, _MOST = 0.0, (0.7, 1.0, 1.0)
+"""Range of expressions that was trained: beyond it, mouths fall apart."""
 
 
 class Executor(Protocol):

@@ -23,7 +23,7 @@ from deepprivacy_rt.realtime.governor import Governor, Paced
 from deepprivacy_rt.realtime.latest import LatestSlot
 from deepprivacy_rt.realtime.presenter import Presenter
 from deepprivacy_rt.realtime.stats import Counts, LiveStatus
-from deepprivacy_rt.runtimes.heap import give_back_free_memory
+from deepprivacy_rt.runtimes.heap import freeze_heap, give_back_memory
 from deepprivacy_rt.stages import Detector, Source
 from deepprivacy_rt.types import Frame, SafeFrame, Sound
 
@@ -97,6 +97,8 @@ class LiveEngine:
 
     def set_stages(self, stages: LiveStages) -> None:
         """Use these from the next frame on, from any thread. Before the first ones, the slate is shown."""
+        if self._stages is None:
+            freeze_heap()
         self._governor.attach(stages.paced, stages.replacer)
         self._stages = stages
 
@@ -163,7 +165,7 @@ class LiveEngine:
                 self._governor.update(now - last, self._counts["captured"], self._counts["dropped"], share)
                 last, busy_before = now, busy
             if now - trimmed >= _TRIM_SECONDS:
-                give_back_free_memory()
+                give_back_memory()
                 trimmed = now
 
     def _shut(self, threads: Sequence[threading.Thread]) -> None:

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import EnvironmentProblem, TrainingError
-from deepprivacy_rt.generators.gan import SPREAD
 from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, load_float, load_quantized
 from deepprivacy_rt.networks.prior import Prior, read_prior
 from deepprivacy_rt.runtimes.openvino import is_installed
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
-from deepprivacy_rt.training.following import drawn_expressions
+from deepprivacy_rt.training.settle import drawn_doings
 from deepprivacy_rt.training.sheets import plain_views
 from deepprivacy_rt.training.views import Views, ViewSampler
+from deepprivacy_rt.types import REST
 
 MEAN_LIMITS = {"white": 3.0, "magenta": 4.0, "blue": 4.0}
 """Largest mean error under the cover by light, over held-out faces, in grey levels of 0..255.
@@ -40,6 +40,8 @@ WORST_LIMITS = {"white": 6.0, "magenta": 8.0, "blue": 8.0}
 """The same for the worst single face."""
 LIGHTS = {"white": (1.0, 1.0, 1.0), "magenta": (1.0, 0.1, 0.9), "blue": (0.1, 0.2, 1.0)}
 """Lights that held-out faces are checked in: factors of red, green and blue. A stage is harder than a day."""
+_SPREAD = 1.8
+"""Deviations of the prior at which latents of a pool lie."""
 _OUTLIERS = 1e-4
 """Share of a sample's values that its range may leave out, at either end."""
 SOURCE_KEY = ["deepprivacy_rt", "source_sha256"]
@@ -60,8 +62,9 @@ class Error:
 
 
 def _latents(prior: Prior, count: int, seed: int) -> NDArray[np.float32]:
+    """Return latents as far from the mean as those of a pool."""
     normal = np.random.default_rng(seed).standard_normal((count, prior.latent))
-    return np.asarray(prior.mean + SPREAD * normal @ prior.factor.T, np.float32)
+    return np.asarray(prior.mean + _SPREAD * normal @ prior.factor.T, np.float32)
 
 
 def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arrays]:
@@ -69,7 +72,7 @@ def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arra
     sampler = ViewSampler(data, GEOMETRY[region], prior.size, torch.Generator().manual_seed(3))
     index = sampler.choose(count)
     views = sampler.views(index, sampler.geometry(index), sampler.look(count))
-    expression = drawn_expressions(views.expression, sampler.random)
+    expression = drawn_doings(torch.tensor(REST), views.expression, sampler.random)
     batch = [*_seen(views), _latents(prior, count, seed=5), expression.numpy()]
     return [[array[i : i + 1] for array in batch] for i in range(count)]
 

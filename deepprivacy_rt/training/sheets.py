@@ -50,7 +50,7 @@ def write_sheet(
     """Write a PNG; per column one held-out face: what the generator sees, one row per latent, the original.
 
     The latents are drawn once and shared by all columns, so that a row shows one identity on many people. The last of
-    them is shown in two rows more, with the mouth open, and with narrow eyes.
+    them is shown in two rows more, with the mouth open, and with shut eyes.
     """
     device = data.images.device
     index = torch.linspace(0, len(data.units) - 1, count, device=device).long()
@@ -61,7 +61,7 @@ def write_sheet(
         draw = torch.randn(generator.config.latent, generator=random).to(device)
         latent = (generator.prior_mean + generator.prior_factor @ draw).expand(count, -1)
         rows.append(_row(generator, views, latent, views.expression))
-    for told in ([0.55, 0.7, 0.7], [0.05, 0.35, 0.35]):
+    for told in ([0.55, 0.7, 0.7], [0.05, 0.0, 0.0]):
         rows.append(_row(generator, views, latent, torch.tensor(told, device=device).expand(count, -1)))
     rows.append(to_bytes(views.target))
     sheet = np.vstack([np.hstack(list(row)) for row in rows])
