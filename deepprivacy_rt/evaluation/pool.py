@@ -5,9 +5,9 @@
 
 Latents far from the prior's mean give faces that differ, good ones and bad ones. Candidates are drawn far out, and
 shown on held-out (synthetic) people. Out go those that YuNet finds unsurely on any of them, those with dark glasses or
-smears for eyes, those that do not go with the surroundings, and those much lighter or darker than others there. Of the
-rest, those most like all others go, by the recogniser, until a pool is left. The networks that judge are the
-evaluation's; none of them is shipped, and none was shown a person.
+smears for eyes, blurred ones, those that do not go with the surroundings, and those much lighter or darker than others
+there. Of the rest, those most like all others go, by the recogniser, until a pool is left. The networks that judge are
+the evaluation's; none of them is shipped, and none was shown a person.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from deepprivacy_rt.training.views import Views
 from deepprivacy_rt.types import Image
 
 _CANDIDATES, _CONTEXTS, _COUNT = 1200, 8, 256
-_SPREADS = (1.4, 1.8, 2.2)
+_SPREADS = (1.2, 1.6, 2.0)
 """Deviations of the prior."""
 _LEAST_SCORE = 0.88
 """YuNet's, on the context where it is least sure."""
 _LEAST_LIGHT = 0.7
 """Of the eyes over the whole cover's: below are dark glasses."""
-_DULL, _STRANGE, _PALE = 0.2, 0.15, 0.25
-"""Shares of the candidates that go because their eyes have the least detail, because they fit the surroundings worst,
+_DULL, _STRANGE, _PALE = 0.5, 0.15, 0.25
+"""Shares of the candidates that go because their faces have the least detail, because they fit the surroundings worst,
 and because they are lighter or darker than most faces there: skin has to follow what is seen of it."""
 _PADDING = 0.25
 """Added around a patch before YuNet looks, as a part of its side."""
@@ -55,7 +55,7 @@ _RING = 9
 
 @dataclass(frozen=True)
 class Judged:
-    """One candidate. :ivar score: YuNet's least. :ivar light: of the eyes over the face's. :ivar detail: of the eyes,
+    """One candidate. :ivar score: YuNet's least. :ivar light: of the eyes over the face's. :ivar detail: of the face,
     logarithm. :ivar misfit: mean error beside the cover, 0..2. :ivar tone: (contexts,) mean brightness, -1..1.
     :ivar vectors: (contexts, d), of length 1.
     """
@@ -77,6 +77,7 @@ class Judge:
         self.views = _contexts(held, generator.config.size)
         views, size = self.views, generator.config.size
         mouth, self._eyes = acting(views.keypoints, size, GEOMETRY[Region.FACE])
+        self._inner = torch.maximum(mouth, self._eyes)
         # Between eyes and mouth: hair and background have tones of their own.
         self._face = (F.max_pool2d(mouth, 2 * _RING + 1, stride=1, padding=_RING) - mouth).clamp(min=0)
         around = F.max_pool2d(views.cover, 2 * _RING + 1, stride=1, padding=_RING)
@@ -97,7 +98,7 @@ class Judge:
             latent=latent.numpy().astype(np.float32),
             score=min(self._score(picture) for picture in pictures),
             light=float((_mean(luma + 1, self._eyes) / _mean(luma + 1, views.cover).clamp(min=1e-3)).mean()),
-            detail=float(_mean(edges, self._eyes).clamp(min=1e-9).log().mean()),
+            detail=float(_mean(edges, self._inner).clamp(min=1e-9).log().mean()),
             misfit=float(_mean((out - views.target).abs().mean(dim=1, keepdim=True), self._ring).mean()),
             tone=_mean(luma, self._face).numpy(),
             vectors=np.stack([self._recogniser.embed(p, q) for p, q in zip(pictures, self._points, strict=True)]),
