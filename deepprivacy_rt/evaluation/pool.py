@@ -1,4 +1,4 @@
-"""Choosing the latents that faces of the street are drawn from.
+"""Choosing the latents that random identities are drawn from.
 
     python -m deepprivacy_rt.evaluation.pool weights/face128.safetensors PACK weights/ \\
         --finder yunet_n_dynamic.onnx --recogniser mobileface_v3_112.onnx --sheet pool.png
@@ -29,7 +29,7 @@ from deepprivacy_rt.audit.recogniser import Recogniser
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.evaluation.identities import composites, five_points
 from deepprivacy_rt.networks.generator import Generator
-from deepprivacy_rt.networks.pool import read_pool, write_pool
+from deepprivacy_rt.networks.pool import write_pool
 from deepprivacy_rt.networks.serialization import load_generator
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.settle import acting
@@ -37,7 +37,7 @@ from deepprivacy_rt.training.sheets import plain_views
 from deepprivacy_rt.training.views import Views
 from deepprivacy_rt.types import Image
 
-_CANDIDATES, _CONTEXTS, _COUNT = 1200, 8, 256
+_CANDIDATES, _CONTEXTS, _COUNT = 420, 8, 64
 _SPREADS = (1.2, 1.6, 2.0)
 """Deviations of the prior."""
 _LEAST_SCORE = 0.88
@@ -195,7 +195,6 @@ def main() -> None:
     parser.add_argument("--finder", type=Path, required=True, metavar="FILE.onnx", help="YuNet")
     parser.add_argument("--recogniser", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--candidates", type=int, default=_CANDIDATES)
-    parser.add_argument("--among", type=Path, metavar="FILE", help="candidates are the latents of an earlier pool")
     parser.add_argument("--count", type=int, default=_COUNT)
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="show the first 64")
     args = parser.parse_args()
@@ -203,10 +202,7 @@ def main() -> None:
     generator = load_generator(args.weights)
     held = load(args.pack, torch.device("cpu"), held_out, GEOMETRY[Region.FACE].side)
     judge = Judge(generator, held, FaceFinder(args.finder, score=0.1), Recogniser(args.recogniser))
-    latents = draw(generator, args.candidates)
-    if args.among is not None:
-        latents = torch.from_numpy(read_pool(args.among, generator.config.latent))
-    candidates = [judge.judge(latent) for latent in latents]
+    candidates = [judge.judge(latent) for latent in draw(generator, args.candidates)]
     kept = good(candidates)
     chosen = [kept[row] for row in thinned(np.stack([one.vectors for one in kept]), args.count)]
     target = args.folder / f"{args.weights.stem}-latents.safetensors"

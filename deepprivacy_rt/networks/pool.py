@@ -1,7 +1,7 @@
-"""Latents that were looked at: what faces of the street are drawn from, where a generator has them.
+"""Latents that were looked at: what random identities are drawn from, where a generator has them.
 
-A prior gives good faces and bad ones. Those of the pool were drawn from it, and kept because a detector and a
-discriminator found good faces, on several people, that differ (:mod:`deepprivacy_rt.evaluation.pool`).
+A prior gives good faces and bad ones. Those of the pool were drawn from it, and kept because they gave good faces on
+several people (:mod:`deepprivacy_rt.evaluation.pool`).
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+from deepprivacy_rt.stages import TakesTurns
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -46,14 +48,6 @@ class Paced(Protocol):
         ...
 
 
-class Turning(Protocol):
-    """What replaces faces, and can be told to save work."""
-
-    def take_turns(self, faces: int) -> None:
-        """From so many faces on, draw those at rest at every second frame."""
-        ...
-
-
 class Governor:
     """Watches drops and load, a few times per second at most.
 
@@ -64,7 +58,7 @@ class Governor:
         self._report = report
         self._level = _START
         self._detector: Paced | None = None
-        self._replacer: Turning | None = None
+        self._replacer: TakesTurns | None = None
         self._captured = self._dropped = 0
         self._calm = 0.0
 
@@ -73,7 +67,7 @@ class Governor:
         """What is done at present."""
         return PACES[self._level].name
 
-    def attach(self, detector: Paced | None, replacer: Turning) -> None:
+    def attach(self, detector: Paced | None, replacer: TakesTurns) -> None:
         """Govern these from now on. :param detector: None where the pace is fixed: then nothing is changed."""
         self._detector, self._replacer = detector, replacer
         self._apply()
