@@ -1,4 +1,4 @@
-"""From configuration to working stages: the only place that names concrete classes.
+"""From configuration to working stages: here and in ``build_generator`` alone concrete classes are named.
 
 Libraries that take seconds to import (PyTorch, MediaPipe, OpenVINO) are imported where they are needed first, so that
 a run without them does not wait for them.
@@ -13,25 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-import platformdirs
-from numpy.typing import NDArray
-
 from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.build_generator import make_generator, make_portraits
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.detectors.paced import PacedDetector
-from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.batching import BatchCounts
-from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
-from deepprivacy_rt.networks.bank import Identity, pick, read_bank
-from deepprivacy_rt.networks.pool import read_pool
-from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.pipeline import (
     CanvasReplacer,
     FaceReplacer,
@@ -74,6 +66,8 @@ class Anonymizer:
     :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
     :ivar turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
     :ivar mesh: reads expressions; None: faces stay at rest.
+    :ivar finish: takes the generator of one stream and its frame rate, and makes what goes on with its faces; None:
+        nothing does.
     :ivar batches: tells how often the generator's network was called, and for how many faces; None: there is none.
     """
 
@@ -86,11 +80,13 @@ class Anonymizer:
     turns_from: int = 2
     new_painter: Callable[[float], Painter] | None = None
     mesh: FaceMesh | None = None
+    finish: Callable[[Generator, float], Generator] | None = None
     batches: Callable[[], BatchCounts] | None = None
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
-        return SteadyGenerator(self.generator, frame_rate, self.turns_from) if self.steady else self.generator
+        made = SteadyGenerator(self.generator, frame_rate, self.turns_from) if self.steady else self.generator
+        return self.finish(made, frame_rate) if self.finish is not None else made
 
     def new_replacer(self, frame_rate: float, times: StageTimes | None = None) -> Replacer:
         """Return what replaces the faces of one stream.
@@ -140,7 +136,9 @@ def build_anonymizer(
     if on_device is None:
         on_device = device.startswith("cuda")
     on_device = on_device and config.filter == "gan"
-    generator = _generator(config, weights, device, generator_file, in_torch=on_device)
+    seed = secrets.randbits(128) if config.seed is None else config.seed
+    salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
+    generator = make_generator(config, weights, device, generator_file, salt, in_torch=on_device)
     stages = _on_device(config, weights, device, generator) if on_device else _on_cpu(config, weights)
     mesh, more = _mesh(config, weights)
     return Anonymizer(
@@ -153,6 +151,7 @@ def build_anonymizer(
         turns_from=1 if config.effort == "fast" else 2,
         new_painter=stages.new_painter,
         mesh=mesh,
+        finish=make_portraits(config, weights, salt) if config.filter == "gan" and not on_device else None,
         batches=_batches(generator) if config.filter == "gan" else None,
     )
 
@@ -246,43 +245,3 @@ def _blazeface_files(weights: Weights) -> tuple[Path, Path]:
 def _looking(config: FaceConfig, quick: Detector, full: Detector) -> Callable[[], Detector]:
     """Return what makes a detector for each stream. At effort ``thorough`` it looks at every frame."""
     return lambda: full if config.effort == "thorough" else PacedDetector(quick, full)
-
-
-def _generator(config: FaceConfig, weights: Weights, device: str, file: Path | None, *, in_torch: bool) -> Generator:
-    seed = secrets.randbits(128) if config.seed is None else config.seed
-    if config.filter == "solid":
-        return SolidGenerator()
-    if config.filter == "pixelate":
-        return PixelateGenerator(seed=seed)
-    from deepprivacy_rt.generators.gan import GanGenerator
-
-    salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
-    cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
-    quantized = None
-    if device == "cpu" and config.precision == "auto" and file is None and not in_torch:
-        weights.path(f"{config.model}-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
-        quantized = weights.path(f"{config.model}-int8")
-    generator = GanGenerator(
-        weights.path(config.model) if file is None else file,
-        device=device,
-        salt=salt,
-        cache_dir=cache,
-        quantized=quantized,
-        precision=config.precision,
-        pool=_pool(weights) if file is None else None,
-        runtime="torch" if in_torch else "auto",
-    )
-    if config.identity == "random":
-        return generator
-    if file is not None:
-        raise UsageError(f"identity {config.identity!r} belongs to the shipped generator; choose random")
-    return generator.as_identity(pick(read_identities(weights), config.identity).latent)
-
-
-def _pool(weights: Weights) -> NDArray[np.float32]:
-    return read_pool(weights.path("face128-latents"), read_prior(weights.path("face128")).latent)
-
-
-def read_identities(weights: Weights) -> list[Identity]:
-    """Return the bank of the shipped generators, which share their latents. Raises WeightsError."""
-    return read_bank(weights.path("face128-identities"), read_prior(weights.path("face128")).latent)

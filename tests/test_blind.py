@@ -22,10 +22,12 @@ from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import DeviceGan
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.portraying import PortraitGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.on_device.canvas import DevicePainter
 from deepprivacy_rt.pipeline import CanvasReplacer, FaceReplacer, Replacer, process_stream
+from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.runtimes.uploads import Uploads
 from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.testing import (
@@ -52,6 +54,10 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
     "gan": lambda: trained_gan(None),
     "toy, calmed": lambda: SteadyGenerator(ToyGenerator(SIZE)),
+    "toy, with portraits": lambda: PortraitGenerator(ToyGenerator(SIZE), portraits(), b"test", 30.0),
+    "gan, calmed, with portraits": lambda: PortraitGenerator(
+        SteadyGenerator(trained_gan(None)), portraits(), b"test", 30.0
+    ),
     "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
     "gan of 256 pixels": lambda: trained_gan(Weights().path("face256-int8"), "face256"),
 }
@@ -61,6 +67,11 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
 def trained_gan(quantized: Path | None, model: str = "face128") -> GanGenerator:
     """In int8 where a file is given and the CPU has VNNI."""
     return GanGenerator(Weights().path(model), device="cpu", salt=b"test", quantized=quantized)
+
+
+@lru_cache(maxsize=1)
+def portraits() -> PortraitBank:
+    return read_portraits(Weights().path("portraits"))
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepprivacy_rt.build import build_anonymizer, read_identities
+from deepprivacy_rt.build import build_anonymizer
+from deepprivacy_rt.build_generator import read_identities
 from deepprivacy_rt.build_live import with_new_identities
 from deepprivacy_rt.cli.main import main
 from deepprivacy_rt.config import FaceConfig

@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code. Raises UsageError, WeightsError, SourceError, SinkError."""
-    from deepprivacy_rt.build import read_identities
+    from deepprivacy_rt.build_generator import read_identities
     from deepprivacy_rt.weights import Weights
 
     if len(args.on) > _MOST_PICTURES:
@@ -64,6 +64,7 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     import numpy as np
 
     from deepprivacy_rt.build import build_anonymizer
+    from deepprivacy_rt.build_generator import make_portraits
     from deepprivacy_rt.cli.files import write_side_file
     from deepprivacy_rt.config import FaceConfig
     from deepprivacy_rt.errors import SinkError
@@ -73,7 +74,8 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     generator = typing.cast("GanGenerator", anonymizer.generator)
     with resources.as_file(resources.files("deepprivacy_rt.bench") / "face.jpg") as nobody:
         for one in identities:
-            as_one = dataclasses.replace(anonymizer, generator=generator.as_identity(one.latent))
+            portraits = make_portraits(FaceConfig(identity=one.name), weights, b"")
+            as_one = dataclasses.replace(anonymizer, generator=generator.as_identity(one.latent), finish=portraits)
             tiles = [_tile(anonymized(as_one, path)) for path in (pictures or [nobody])]
             block = np.hstack(tiles)
             cv2.putText(block, one.name, (6, _TILE - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)

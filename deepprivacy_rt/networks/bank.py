@@ -21,9 +21,10 @@ else:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:
-    """A face of nobody. :ivar latent: (latent,) float32."""
+    """A face of nobody. :ivar number: place in the bank, and of its portrait. :ivar latent: (latent,) float32."""
 
     name: str
+    number: int
     latent: NDArray[np.float32]
 
 
@@ -35,7 +36,9 @@ def read_bank(path: Path, latent: int) -> list[Identity]:
     """
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))["identity"]
-        bank = [Identity(str(row["name"]), np.asarray(row["latent"], np.float32)) for row in rows]
+        bank = [
+            Identity(str(row["name"]), number, np.asarray(row["latent"], np.float32)) for number, row in enumerate(rows)
+        ]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as a bank of identities: {error}") from error
     if not bank or any(one.latent.shape != (latent,) or not np.isfinite(one.latent).all() for one in bank):

@@ -67,7 +67,7 @@ def held_out(name: str) -> bool:
     return hashlib.sha256(name.encode()).digest()[0] < 26
 
 
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
+def records(folder: Path) -> Iterator[dict[str, Any]]:
     manifest = folder / "manifest.jsonl"
     if not manifest.is_file():
         raise TrainingError(f"{manifest}: not found; a training folder has one JSON record per picture there")
@@ -75,7 +75,7 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _find(detector: Detector, image: Image) -> Detection | None:
+def find(detector: Detector, image: Image) -> Detection | None:
     height, width = image.shape[:2]
     border = round(_BORDER * max(height, width))
     padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
@@ -88,7 +88,7 @@ def _find(detector: Detector, image: Image) -> Detection | None:
     return Detection(box=box, keypoints=best.keypoints - np.float32(border), score=best.score)
 
 
-def _disagreement(keypoints: NDArray[np.float32], points5: list[list[float]]) -> float:
+def disagreement(keypoints: NDArray[np.float32], points5: list[list[float]]) -> float:
     """Return the largest distance between our eyes, nose and mouth and the manifest's, in inter-ocular distances."""
     theirs = np.asarray(points5, np.float32)
     theirs = np.vstack([theirs[:3], theirs[3:].mean(axis=0)])
@@ -105,15 +105,15 @@ def pack(folder: Path, output: Path, detector: Detector, mesh: FaceMesh, report:
     """
     names, jpegs, geometry, expressions = [], [], [], []
     dropped = {"no face": 0, "keypoints disagree": 0}
-    for record in _records(folder):
+    for record in records(folder):
         data = (folder / record["file"]).read_bytes()
         if hashlib.sha256(data).hexdigest() != record["sha256"]:
             raise TrainingError(f"{folder / record['file']}: checksum differs from the manifest")
-        picture = _decode(data)
-        found = _find(detector, picture)
+        picture = decode(data)
+        found = find(detector, picture)
         if found is None:
             dropped["no face"] += 1
-        elif _disagreement(found.keypoints, record["points5"]) > _MAX_DISAGREEMENT:
+        elif disagreement(found.keypoints, record["points5"]) > _MAX_DISAGREEMENT:
             dropped["keypoints disagree"] += 1
         else:
             names.append(record["file"])
@@ -136,7 +136,7 @@ def pack(folder: Path, output: Path, detector: Detector, mesh: FaceMesh, report:
     return len(names)
 
 
-def _decode(data: bytes) -> Image:
+def decode(data: bytes) -> Image:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise TrainingError("a training picture cannot be decoded")
@@ -145,7 +145,7 @@ def _decode(data: bytes) -> Image:
 
 def _on_canvas(data: bytes) -> tuple[Image, float]:
     """Decode onto the canvas; a picture larger than it is shrunk. Return the factor too."""
-    picture = _decode(data)
+    picture = decode(data)
     factor = min(1.0, CANVAS / max(picture.shape[:2]))
     if factor < 1:
         picture = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)

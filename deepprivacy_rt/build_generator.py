@@ -1,0 +1,69 @@
+"""From configuration to what invents faces: generator, portraits, identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from deepprivacy_rt.config import FaceConfig
+from deepprivacy_rt.errors import UsageError
+from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.networks.bank import Identity, pick, read_bank
+from deepprivacy_rt.networks.pool import read_pool
+from deepprivacy_rt.networks.prior import read_prior
+from deepprivacy_rt.portraits.bank import read_portraits
+from deepprivacy_rt.stages import Generator
+from deepprivacy_rt.weights import Weights
+
+
+def make_portraits(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[Generator, float], Generator]:
+    """Return what gives the faces of one stream the features of portraits."""
+    bank = read_portraits(weights.path("portraits"))
+    wanted = None if config.identity == "random" else pick(read_identities(weights), config.identity).number
+    return lambda generator, frame_rate: PortraitGenerator(generator, bank, salt, frame_rate, wanted)
+
+
+def make_generator(
+    config: FaceConfig, weights: Weights, device: str, file: Path | None, salt: bytes, *, in_torch: bool
+) -> Generator:
+    if config.filter == "solid":
+        return SolidGenerator()
+    if config.filter == "pixelate":
+        return PixelateGenerator(seed=int.from_bytes(salt, "big"))
+    from deepprivacy_rt.generators.gan import GanGenerator
+
+    cache = platformdirs.user_cache_path("deepprivacy-rt") / "compiled"
+    quantized = None
+    if device == "cpu" and config.precision == "auto" and file is None and not in_torch:
+        weights.path(f"{config.model}-int8-bin")  # OpenVINO reads it beside the other, so it is verified here
+        quantized = weights.path(f"{config.model}-int8")
+    generator = GanGenerator(
+        weights.path(config.model) if file is None else file,
+        device=device,
+        salt=salt,
+        cache_dir=cache,
+        quantized=quantized,
+        precision=config.precision,
+        pool=_pool(weights) if file is None else None,
+        runtime="torch" if in_torch else "auto",
+    )
+    if config.identity == "random":
+        return generator
+    if file is not None:
+        raise UsageError(f"identity {config.identity!r} belongs to the shipped generator; choose random")
+    return generator.as_identity(pick(read_identities(weights), config.identity).latent)
+
+
+def _pool(weights: Weights) -> NDArray[np.float32]:
+    return read_pool(weights.path("face128-latents"), read_prior(weights.path("face128")).latent)
+
+
+def read_identities(weights: Weights) -> list[Identity]:
+    """Return the bank of the shipped generators, which share their latents. Raises WeightsError."""
+    return read_bank(weights.path("face128-identities"), read_prior(weights.path("face128")).latent)

@@ -1,0 +1,218 @@
+"""Faces with the features of a portrait: a network draws what fits the surroundings, a relief gives it its detail.
+
+The network knows what light and skin belong to a neck and a room, but at 128 pixels and after little training its faces
+are soft, and each keypoint's tremble moves them. A portrait of nobody, turned as the keypoints say, is as sharp and as
+steady as a picture. So the network's face is kept where it meets the surroundings, and for tone and light everywhere;
+within the oval of the face, features are the portrait's. docs/adr/0017-portraits.md.
+
+As blind as the network: what a portrait does follows from keypoints, expression, identity and the network's answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.generators.steady import is_continued
+from deepprivacy_rt.portraits.bank import PortraitBank
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
+from deepprivacy_rt.portraits.pose import fit_pose
+from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.stages import Generator, TakesTurns
+from deepprivacy_rt.types import FacePatch, FaceTrack, Image, Replacement
+
+_OWN_SHAPE = 0.5, 0.8
+"""How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
+_TONE_CELLS = 32
+_TONE_BLUR = 0.12
+"""Parts of the patch side over which tone and light are the network's."""
+_LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
+_SIMILAR_TONE = 0.45
+"""Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
+_SMOOTHING_SECONDS = 0.12
+"""Time constant for poses and tones of a face that is nearly at rest within its patch."""
+_TREMBLE, _MOVE = 0.012, 0.05
+"""Parts of the patch side: a pose that differs by no more is smoothed, one that differs by more is taken at once."""
+_REMEMBERED = 1024
+"""Identities whose portrait is remembered."""
+_INSIDE, _TEETH = np.array([[70, 28, 28], [205, 192, 178]], np.float32)
+"""Colours of a mouth's inside and of teeth, in the light of portraits."""
+_DARKER_DEEP = 0.55
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """What an identity looks like. :ivar head: (6, 3) keypoints."""
+
+    texture: Image
+    relief: Relief
+    head: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Motion:
+    """How a track's portrait was drawn last. :ivar pose: (2, 4). :ivar gain: its tones, see ``tones``."""
+
+    track: FaceTrack
+    pose: NDArray[np.float64]
+    gain: Floats
+
+
+class PortraitGenerator:
+    """Gives another generator's faces the features of portraits (a :class:`deepprivacy_rt.stages.Generator`).
+
+    For one stream, whose frames are given in order. Poses and tones are smoothed: keypoints tremble, and what is sharp
+    shows it. Large movements are followed at once.
+
+    Which portrait an identity gets is drawn from the session's salt, among those whose skin is about as light as what
+    the other generator drew when the identity was first seen.
+
+    :param frame_rate: frames per second, above 0.
+    :param portrait: all faces get this one, by its number; None: drawn.
+    """
+
+    def __init__(
+        self, generator: Generator, bank: PortraitBank, salt: bytes, frame_rate: float, portrait: int | None = None
+    ) -> None:
+        self._generator, self._bank, self._salt, self._portrait = generator, bank, salt, portrait
+        self._faces: OrderedDict[int, _Face] = OrderedDict()
+        self._wearing: dict[int, int] = {}
+        self._share = 1.0 - math.exp(-1.0 / (_SMOOTHING_SECONDS * frame_rate))
+        self._motions: dict[int, _Motion] = {}
+
+    @property
+    def patch_size(self) -> int:
+        """Side of the patches in pixels."""
+        return self._generator.patch_size
+
+    def take_turns(self, faces: int) -> None:
+        """See :class:`deepprivacy_rt.stages.TakesTurns`."""
+        if isinstance(self._generator, TakesTurns):
+            self._generator.take_turns(faces)
+
+    def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+        """Return the generator's replacements with a portrait each. What breaks the contract is passed on as it is."""
+        before, self._motions = self._motions, {}
+        return [
+            self._portrayed(answer, before) if _is_sound(answer) else answer
+            for answer in self._generator.generate(patches)
+        ]
+
+    def _portrayed(self, answer: Replacement, before: dict[int, _Motion]) -> Replacement:
+        patch = answer.patch
+        track = patch.track
+        face = self._face(track.identity, answer)
+        head = face.head.copy()
+        # An open mouth's middle lies lower than where shut lips meet.
+        head[3, 1] += (0.5 - UPPER_SHARE) * gap_of(track.expression)
+        size = len(answer.image)
+        earlier = before.get(track.track_id)
+        if earlier is not None and not is_continued(earlier.track, track):
+            earlier = None
+        pose = fit_pose(patch.keypoints, head)
+        if earlier is not None:
+            pose = earlier.pose + self._new_share(earlier.pose, pose, head, size) * (pose - earlier.pose)
+        drawn = draw(face.texture, self._bank.cover, face.relief, pose, track.expression, self._bank.gestures, size)
+        gain = tones(answer.image, drawn)
+        if earlier is not None:
+            gain = np.asarray(earlier.gain + self._share * (gain - earlier.gain), np.float32)
+        self._motions[track.track_id] = _Motion(track, pose, gain)
+        return Replacement(patch, blended(answer.image, drawn, gain))
+
+    def _new_share(
+        self, earlier: NDArray[np.float64], pose: NDArray[np.float64], head: NDArray[np.float64], size: int
+    ) -> float:
+        """Return how much of a new pose counts: more, the farther it moves the face within its patch."""
+        moved = head @ (pose - earlier)[:, :3].T + (pose - earlier)[:, 3]
+        part = float(np.hypot(*moved.T).max()) / size
+        return self._share + (1 - self._share) * min(max((part - _TREMBLE) / (_MOVE - _TREMBLE), 0.0), 1.0)
+
+    def _face(self, identity: int, answer: Replacement) -> _Face:
+        if identity in self._faces:
+            self._faces.move_to_end(identity)
+            return self._faces[identity]
+        chosen, other, own = self._choice(identity, answer)
+        portrait, partner = self._bank.portraits[chosen], self._bank.portraits[other]
+        relief = Relief.of(np.asarray(own * portrait.place + (1 - own) * partner.place, np.float32))
+        face = _Face(portrait.texture, relief, own * portrait.head + (1 - own) * partner.head)
+        self._faces[identity] = face
+        if len(self._faces) > _REMEMBERED:
+            forgotten, _ = self._faces.popitem(last=False)
+            self._wearing.pop(forgotten, None)
+        return face
+
+    def _choice(self, identity: int, answer: Replacement) -> tuple[int, int, float]:
+        """Return texture, second shape, and how much of the shape is the texture's own."""
+        number = len(self._bank.portraits)
+        name = b"portrait" + identity.to_bytes(8, "big", signed=True)
+        random = np.random.default_rng(list(hashlib.sha256(self._salt + name).digest()))
+        order = [int(one) for one in random.permutation(number)]
+        other, own = order[-1], float(random.uniform(*_OWN_SHAPE))
+        if self._portrait is not None:
+            return self._portrait % number, self._portrait % number, 1.0
+        wanted = _brightness(_skin(answer))
+        off = [abs(_brightness(self._bank.portraits[one].color) - wanted) for one in order]
+        similar = [one for one, by in zip(order, off, strict=True) if by <= _SIMILAR_TONE]
+        taken = set(self._wearing.values())
+        free = [one for one in similar if one not in taken] or similar or [order[int(np.argmin(off))]]
+        self._wearing[identity] = free[0]
+        return free[0], other, own
+
+
+def blended(face: Image, drawn: Drawn, gain: Floats) -> Image:
+    """Return a network's face with a portrait's features, in the tone and light of the network's.
+
+    :param face: (s, s, 3) uint8. :param gain: see ``tones``.
+    """
+    size = len(face)
+    share = drawn.share
+    mouth = drawn.mouth[..., None]
+    bite = drawn.teeth[..., None]
+    picture = drawn.image.astype(np.float32)
+    inside = _INSIDE * (1 - bite) + _TEETH * bite * (1 - _DARKER_DEEP * (1 - bite))
+    picture += mouth * (inside - picture)
+    picture *= np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    base = face.astype(np.float32)
+    return np.asarray(np.rint(np.clip(base + share[..., None] * (picture - base), 0, 255)), np.uint8)
+
+
+def tones(face: Image, drawn: Drawn) -> Floats:
+    """Return what a portrait is multiplied by, (cells, cells, 3), so that the tones of its skin are the face's."""
+    cells = (_TONE_CELLS, _TONE_CELLS)
+    weight = drawn.skin[..., None]
+    sums = [
+        cv2.GaussianBlur(
+            cv2.resize(picture.astype(np.float32) * weight, cells, interpolation=cv2.INTER_AREA),
+            (0, 0),
+            _TONE_BLUR * _TONE_CELLS,
+        )
+        for picture in (face, drawn.image)
+    ]
+    ratio = (sums[0] + 0.1) / (sums[1] + 0.1)
+    return np.asarray(np.clip(ratio, _LEAST_GAIN, _MOST_GAIN), np.float32)
+
+
+def _skin(answer: Replacement) -> Floats:
+    """Return the mean colour about the nose of a generated face, (3,)."""
+    size = len(answer.image)
+    middle = slice(int(size * 0.4), int(size * 0.65))
+    return np.asarray(answer.image[middle, middle].reshape(-1, 3).mean(axis=0), np.float32)
+
+
+def _brightness(color: Floats) -> float:
+    return float(np.log(max(float(color @ np.array([0.3, 0.59, 0.11], np.float32)), 1.0)))
+
+
+def _is_sound(answer: object) -> bool:
+    if not isinstance(answer, Replacement):
+        return False
+    image: Image = answer.image
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == answer.patch.image.shape

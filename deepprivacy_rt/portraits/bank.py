@@ -1,0 +1,114 @@
+"""The file of portraits: pictures of nobody in canonical coordinates, their reliefs, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from deepprivacy_rt.errors import WeightsError
+from deepprivacy_rt.portraits.canonical import Floats, covers
+from deepprivacy_rt.portraits.gestures import Gestures
+from deepprivacy_rt.types import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portrait:
+    """One face of nobody, at rest.
+
+    :ivar texture: (t, t, 3) uint8 RGB over the canonical square.
+    :ivar place: (g, g, 3) float32, where the canonical places lie in space.
+    :ivar head: (6, 3) float64, where its keypoints are.
+    :ivar color: (3,) mean of the skin, 0 to 255.
+    """
+
+    texture: Image
+    place: Floats
+    head: NDArray[np.float64]
+    color: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PortraitBank:
+    """All portraits of a file. :ivar cover: (t, t, 2), see ``covers``. :ivar mean: (468, 3) the mean face."""
+
+    portraits: Sequence[Portrait]
+    cover: Floats
+    mean: Floats
+    sources: Sequence[dict[str, str]]
+    gestures: Gestures = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gestures", Gestures(self.mean))
+
+
+def write_portraits(
+    path: Path,
+    textures: Sequence[Image],
+    places: Floats,
+    heads: Floats,
+    mean: Floats,
+    sources: Sequence[dict[str, str]],
+) -> None:
+    """Write a bank: textures as JPEG, the rest as float16, and the sources as JSON in the header.
+
+    :param places: (n, g, g, 3). :param heads: (n, 6, 3). :param mean: (468, 3).
+    """
+    coded = [
+        cv2.imencode(".jpg", cv2.cvtColor(one, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 94])[1]
+        for one in textures
+    ]
+    path.write_bytes(
+        save(
+            {
+                "pictures": np.concatenate([one.ravel() for one in coded]),
+                "ends": np.cumsum([one.size for one in coded]).astype(np.int64),
+                "places": places.astype(np.float16),
+                "heads": heads.astype(np.float32),
+                "mean": mean.astype(np.float32),
+            },
+            metadata={"format": "portraits", "sources": json.dumps(list(sources))},
+        )
+    )
+
+
+def read_portraits(path: Path) -> PortraitBank:
+    """Read a bank. Raises WeightsError."""
+    try:
+        with safe_open(path, "numpy") as file:
+            parts = {name: file.get_tensor(name) for name in ("pictures", "ends", "places", "heads", "mean")}
+            sources = json.loads(file.metadata()["sources"])
+        return _bank(parts, sources)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, cv2.error) as error:
+        raise WeightsError(f"{path}: not a file of portraits: {error}") from error
+
+
+def _bank(parts: dict[str, NDArray[np.generic]], sources: Sequence[dict[str, str]]) -> PortraitBank:
+    ends = [0, *(int(end) for end in parts["ends"])]
+    mean = np.asarray(parts["mean"], np.float32)
+    places, heads = np.asarray(parts["places"], np.float32), np.asarray(parts["heads"], np.float64)
+    textures = [_decoded(np.asarray(parts["pictures"][a:b], np.uint8)) for a, b in pairwise(ends)]
+    if not textures or not len(textures) == len(places) == len(heads) == len(sources):
+        raise ValueError("its parts are not of the same number")
+    cover = covers(mean, len(textures[0]))
+    skin = cover[..., 1:]
+    portraits = [
+        Portrait(texture, place, head, np.asarray((texture * skin).sum(axis=(0, 1)) / skin.sum(), np.float32))
+        for texture, place, head in zip(textures, places, heads, strict=True)
+    ]
+    return PortraitBank(portraits, cover, mean, sources)
+
+
+def _decoded(data: NDArray[np.uint8]) -> Image:
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if picture is None or picture.shape[0] != picture.shape[1]:
+        raise ValueError("a picture is no square JPEG")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,0 +1,103 @@
+"""Opening mouths and lowering lids of portraits, in canonical coordinates: lips and lids are in one place for all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.types import REST, Expression
+
+_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+"""Where the lips meet, from corner to corner: the inner edge of the upper one."""
+_LIDS = (
+    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133), (52, 65)),
+    ((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362), (282, 295)),
+)
+_CHIN, _UNDER_NOSE = 152, 2
+GAP = 0.35
+"""Gap between the lips of a wide open mouth: what Face Mesh calls fully open (expressions/face_mesh.py)."""
+MOST_OPEN = 0.75
+"""Opening beyond which lips that were drawn shut would be torn."""
+UPPER_SHARE = 0.15
+"""Part of the gap that the upper lip makes room for; the jaw gives the rest."""
+_JAW_LAG = 0.25
+"""Part of the jaw's way that the chin lags behind."""
+_STILL_LID = 0.12
+"""Part of a lid's way that is no blink: what is read of open eyes trembles."""
+_STRETCH = 0.65
+_TEETH = 0.065
+"""Most that is seen of the upper teeth, in canonical units."""
+_BESIDE, _BELOW, _LASHES = 0.25, 0.10, 0.05
+"""Lengths of an eye: beside its corners skin gives way; a shut lid reaches below the lower one; lashes come along."""
+
+
+def gap_of(doing: Expression) -> float:
+    """Return the gap between the lips in canonical units."""
+    return GAP * max(min(doing.mouth, MOST_OPEN) - REST.mouth, 0.0) / (1 - REST.mouth)
+
+
+class Gestures:
+    """Finds which texels of a portrait at rest are to be seen where, when it does something.
+
+    :param mean: (468, 3) the canonical places of Face Mesh's points.
+    """
+
+    def __init__(self, mean: Floats) -> None:
+        self._lips = mean[list(_LIPS), :2]
+        self._chin, self._nose = float(mean[_CHIN, 1]), float(mean[_UNDER_NOSE, 1])
+        self._lids = [
+            (mean[list(upper), :2], mean[list(lower), :2], float(mean[list(brow), 1].mean()))
+            for upper, lower, brow in _LIDS
+        ]
+
+    def texels(self, places: Floats, doing: Expression) -> tuple[Floats, Floats, Floats]:
+        """Return the canonical places of the texels to show, (…, 2), and how much is the inside of a mouth and teeth.
+
+        :param places: (…, 2) canonical places of a face that does something.
+        """
+        x, y = places[..., 0], places[..., 1].copy()
+        inside = teeth = np.zeros_like(y)
+        gap = gap_of(doing)
+        if gap > 0.01:
+            y, inside, teeth = self._mouth(x, y, gap)
+        for (upper, lower, brow), open_, rest in zip(self._lids, doing[1:], REST[1:], strict=True):
+            closing = min(max((1.0 - open_ / rest - _STILL_LID) / (1 - _STILL_LID), 0.0), 1.0)
+            if closing > 0:
+                y = _lid(x, y, upper, lower, brow, closing)
+        return np.stack([x, y], axis=-1), inside, teeth
+
+    def _mouth(self, x: Floats, y: Floats, gap: float) -> tuple[Floats, Floats, Floats]:
+        middle, half = float(self._lips[:, 0].mean()), float(np.ptp(self._lips[:, 0])) / 2
+        line = np.interp(x, self._lips[:, 0], self._lips[:, 1]).astype(np.float32)
+        off = np.abs(x - middle) / half
+        lips = np.sqrt(np.clip(1 - off**2, 0.0, 1.0))
+        jaw = np.clip(1 - (off / 2.4) ** 2, 0.0, 1.0)
+        parted = (1 - UPPER_SHARE) * gap * lips
+        low = np.clip((y - line) / (self._chin - line), 0.0, 1.5)
+        near = np.clip(1 - low / 0.35, 0.0, 1.0)
+        down = (1 - UPPER_SHARE) * gap * (near * lips + (1 - near) * jaw * (1 - _JAW_LAG * np.minimum(low, 1.0)))
+        # Beside the lips skin is stretched, no more than this: what lies below never comes up to where they meet.
+        down = np.minimum(down, parted + _STRETCH * np.maximum(y - line - parted, 0.0))
+        up = UPPER_SHARE * gap * lips * np.clip((y - self._nose) / (line - self._nose), 0.0, 1.0)
+        lower_edge = line + parted
+        upper_edge = line - UPPER_SHARE * gap * lips
+        soft = np.float32(0.012)
+        inside = np.clip((y - upper_edge) / soft, 0.0, 1.0) * np.clip((lower_edge - y) / soft, 0.0, 1.0)
+        bite = upper_edge + np.minimum(_TEETH, 0.55 * gap * lips)
+        teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((0.85 - off) / 0.2, 0.0, 1.0)
+        source = np.where(y > (upper_edge + lower_edge) / 2, np.maximum(y - down, line), np.minimum(y + up, line))
+        inside = inside * (off < 1)
+        return source.astype(np.float32), inside.astype(np.float32), (inside * teeth).astype(np.float32)
+
+
+def _lid(x: Floats, y: Floats, upper: Floats, lower: Floats, brow: float, closing: float) -> Floats:
+    """Return the rows of the texels to show: the skin between brow and lid is stretched as the lid goes down."""
+    begin, end = sorted((float(upper[0, 0]), float(upper[-1, 0])))
+    length = end - begin
+    above, below = (np.interp(x, *line[np.argsort(line[:, 0])].T).astype(np.float32) for line in (upper, lower))
+    above = above - np.float32(_LASHES * length)
+    near = np.clip(np.minimum(x - begin, end - x) / (_BESIDE * length) + 1.0, 0.0, 1.0)
+    lid = above + closing * near * np.maximum(below + _BELOW * length - above, 0.0)
+    top = np.minimum(np.float32(brow), above - np.float32(0.25 * length))
+    stretched = top + (y - top) * (above - top) / np.maximum(lid - top, 1e-3)
+    return np.where((y > top) & (y < lid) & (near > 0), stretched, y).astype(np.float32)

@@ -1,0 +1,141 @@
+"""Making the portraits that generated faces get their features from.
+
+    python -m deepprivacy_rt.training.portraits FACES configs/portraits.toml weights/portraits.safetensors
+
+All pictures of the folder in which the detector's keypoints agree with the manifest's give the mean face and tell where
+keypoints lie on it; those that are listed become portraits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+from deepprivacy_rt.errors import TrainingError
+from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
+from deepprivacy_rt.portraits.bank import write_portraits
+from deepprivacy_rt.stages import Detector
+from deepprivacy_rt.training import canonical_face as canonical
+from deepprivacy_rt.training.dataset import decode, disagreement, find, records
+from deepprivacy_rt.types import Image
+from deepprivacy_rt.weights import Weights
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TEXTURE, RELIEF = 192, 48
+"""Sides of the maps: the training pictures have no more than about 110 pixels across a face."""
+_MOST_DISAGREEMENT = 0.25
+_FRONTAL, _SHUT = 0.08, 0.12
+"""Distance of the nose's tip from the middle of the eyes, and opening of the mouth, up to which a face counts towards
+the mean."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """A picture and its points. :ivar mesh: (468, 3) pixels. :ivar keypoints: (6, 2)."""
+
+    record: dict[str, Any]
+    mesh: NDArray[np.float64]
+    keypoints: NDArray[np.float64]
+    mouth: float
+
+    @property
+    def is_calm(self) -> bool:
+        corners = self.mesh[[33, 263]]
+        off = self.mesh[1, 0] - corners[:, 0].mean()
+        return abs(off) < _FRONTAL * float(np.linalg.norm(corners[0] - corners[1])) and self.mouth < _SHUT
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the pictures that a list names. Raises TrainingError."""
+    try:
+        names = [str(name) for name in tomllib.loads(path.read_text(encoding="utf-8"))["portraits"]]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: not a list of portraits: {error}") from error
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise TrainingError(f"{path}: names fewer than two portraits, or one twice")
+    return names
+
+
+def make(
+    folder: Path,
+    names: Sequence[str],
+    target: Path,
+    detector: Detector,
+    mesh: FaceMesh,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Write a file of portraits. Raises TrainingError."""
+    faces = [face for record in records(folder) if (face := _look(folder, record, detector, mesh)) is not None]
+    known = {face.record["file"]: face for face in faces}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise TrainingError(f"{folder}: no usable face in {', '.join(missing)}")
+    calm = [face.mesh for face in faces if face.is_calm]
+    if not calm:
+        raise TrainingError(f"{folder}: no face looks into the camera")
+    mean = canonical.mean_face(calm)
+    offsets = canonical.keypoint_offsets(mean, [face.mesh for face in faces], [face.keypoints for face in faces])
+    fine, coarse = canonical.Spreader(mean, TEXTURE), canonical.Spreader(mean, RELIEF)
+    textures, places, heads = [], [], []
+    for face in (known[name] for name in names):
+        own = canonical.aligned(face.mesh, mean)(face.mesh)
+        textures.append(canonical.texture(_picture(folder, face.record), face.mesh, fine))
+        places.append(coarse.spread(own))
+        heads.append(canonical.head_keypoints(own, offsets))
+    keys = ("file", "source", "licence", "made_by", "sha256")
+    sources = [{key: str(known[name].record[key]) for key in keys} for name in names]
+    write_portraits(
+        target, textures, np.stack(places), np.stack(heads).astype(np.float32), mean.astype(np.float32), sources
+    )
+    report(f"{target}: {len(names)} portraits, mean of {len(calm)} faces, keypoints of {len(faces)}")
+
+
+def _picture(folder: Path, record: dict[str, Any]) -> Image:
+    data = (folder / record["file"]).read_bytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise TrainingError(f"{folder / record['file']}: checksum differs from the manifest")
+    return decode(data)
+
+
+def _look(folder: Path, record: dict[str, Any], detector: Detector, mesh: FaceMesh) -> _Face | None:
+    picture = _picture(folder, record)
+    found = find(detector, picture)
+    if found is None or disagreement(found.keypoints, record["points5"]) > _MOST_DISAGREEMENT:
+        return None
+    way = crop_of(found.box, found.keypoints)
+    points = mesh.points(picture, way).astype(np.float64)
+    back = np.linalg.inv(np.vstack([way, [0.0, 0.0, 1.0]]))[:2]
+    flat = points[:, :2] @ back[:, :2].T + back[:, 2]
+    deep = points[:, 2:] * np.hypot(*back[:, 0])
+    mouth = to_expression(openings(points.astype(np.float32))).mouth
+    return _Face(record, np.hstack([flat, deep]), found.keypoints.astype(np.float64), mouth)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.training.portraits", description=__doc__)
+    parser.add_argument("folder", type=Path, help="training pictures with manifest.jsonl")
+    parser.add_argument("list", type=Path, help="TOML file with the pictures to take")
+    parser.add_argument("target", type=Path, help="file of portraits to write")
+    args = parser.parse_args()
+    weights = Weights()
+    detector = BlazeFaceDetector(weights.path("blazeface-full-range"), weights.path("blazeface-short-range"))
+    make(args.folder, read_list(args.list), args.target, detector, FaceMesh(weights.path("face-landmark")))
+    print(f"{args.target.stat().st_size} bytes, sha256 = {hashlib.sha256(args.target.read_bytes()).hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()

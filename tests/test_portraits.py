@@ -1,0 +1,193 @@
+"""Portraits: poses from keypoints, reliefs, mouths and lids, and the faces that get their features from them."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from portrait_patches import patch_of
+
+from deepprivacy_rt.errors import TrainingError, WeightsError
+from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_portraits
+from deepprivacy_rt.portraits.canonical import map_points, to_map
+from deepprivacy_rt.portraits.gestures import gap_of
+from deepprivacy_rt.portraits.pose import fit_pose, rotation
+from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.testing import FailingGenerator, ToyGenerator
+from deepprivacy_rt.training.portraits import read_list
+from deepprivacy_rt.types import REST, Expression, FacePatch, Replacement
+from deepprivacy_rt.weights import Weights
+
+SIZE = 128
+
+
+@lru_cache(maxsize=1)
+def bank() -> PortraitBank:
+    return read_portraits(Weights().path("portraits"))
+
+
+def drawn(yaw: float = 0.0, doing: Expression = REST, number: int = 0, scale: float = 55.0) -> Drawn:
+    portrait = bank().portraits[number]
+    pose = np.hstack([scale * rotation(yaw, 0, 0)[:2], [[SIZE / 2], [SIZE / 2]]])
+    relief = Relief.of(portrait.place)
+    return draw(portrait.texture, bank().cover, relief, pose, doing, bank().gestures, SIZE)
+
+
+def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path) -> None:
+    listed = read_list(Path(__file__).parents[1] / "configs" / "portraits.toml")
+    records = {row["file"]: row for row in map(json.loads, (shared / "data/faces/manifest.jsonl").open())}
+    assert [source["file"] for source in bank().sources] == listed
+    for source in bank().sources:
+        assert all(source[key] == records[source["file"]][key] for key in ("licence", "made_by", "source", "sha256"))
+        assert source["licence"].split()[0] in ("MIT", "CC0", "CC0-1.0")
+
+
+@pytest.mark.parametrize("yaw", [-0.6, -0.2, 0.0, 0.4])
+@pytest.mark.parametrize("pitch", [-0.2, 0.2])
+def test_a_pose_is_read_off_six_keypoints(yaw: float, pitch: float) -> None:
+    head = bank().portraits[0].head
+    places = (40 * head @ rotation(yaw, pitch, 0.1)[:2].T + [60, 70]).astype(np.float32)
+    found = fit_pose(places, head)
+    off = head @ found[:, :3].T + found[:, 3] - places
+    assert np.hypot(*off.T).max() < 1.6  # of 40 pixels between the corners of the eyes
+    matrix = found[:, :3] / np.linalg.norm(found[0, :3])
+    assert np.arcsin(np.cross(*matrix)[0]) == pytest.approx(np.arcsin(rotation(yaw, pitch, 0.1)[2, 0]), abs=0.12)
+
+
+def test_keypoints_that_are_one_point_give_a_finite_pose() -> None:
+    assert np.isfinite(fit_pose(np.full((6, 2), 7.0, np.float32), bank().portraits[0].head)).all()
+
+
+def test_seen_from_the_front_a_portrait_is_its_texture() -> None:
+    front, flat = drawn(), Relief.flat(48)
+    portrait = bank().portraits[0]
+    pose = np.hstack([55 * np.eye(3)[:2], [[SIZE / 2], [SIZE / 2]]])
+    plain = draw(portrait.texture, bank().cover, flat, pose, REST, bank().gestures, SIZE)
+    both = (front.share > 0.9) & (plain.share > 0.9)
+    assert both.mean() > 0.15
+    # Its own relief is not the mean's, so features are moved by a few pixels: alike, but not the same.
+    assert np.corrcoef(front.image[both].mean(axis=1), plain.image[both].mean(axis=1))[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("yaw", [0.35, -0.35])
+def test_a_turned_head_shows_one_side(yaw: float) -> None:
+    share = drawn(yaw).share
+    nose = bank().portraits[0].head[2] @ rotation(yaw, 0, 0)[:2].T * 55 + SIZE / 2
+    left, right = share[:, : int(nose[0])].sum(), share[:, int(nose[0]) :].sum()
+    assert (left < 0.8 * right) if yaw * (nose[0] - SIZE / 2) > 0 and nose[0] < SIZE / 2 else (left != right)
+    assert abs(float(nose[0]) - SIZE / 2) > 5
+
+
+def test_a_mouth_opens_between_the_lips_only() -> None:
+    shut, open_ = drawn(), drawn(doing=Expression(0.5, 0.7, 0.7))
+    assert not shut.mouth.any() and open_.mouth.max() > 0.9
+    rows, columns = np.nonzero(open_.mouth > 0.5)
+    mouth = bank().portraits[0].head[3, :2] * 55 + SIZE / 2
+    assert abs(columns.mean() - mouth[0]) < 4 and 0 < rows.mean() - mouth[1] < 14
+    eyes = slice(0, int(bank().portraits[0].head[2, 1] * 55 + SIZE / 2) - 4)
+    assert np.array_equal(shut.image[eyes], open_.image[eyes])
+    assert ((open_.teeth > 0) <= (open_.mouth > 0)).all()
+
+
+def test_no_mouth_is_torn_by_any_opening() -> None:
+    assert gap_of(Expression(1.0, 1, 1)) == gap_of(Expression(0.75, 1, 1)) > gap_of(Expression(0.5, 1, 1)) > 0
+    assert gap_of(REST) == gap_of(Expression(0.0, 1, 1)) == 0
+
+
+def test_lids_come_down_over_the_eyes_and_nowhere_else() -> None:
+    open_, shut = drawn(), drawn(doing=Expression(REST.mouth, 0.0, REST.left_eye))
+    moved = np.abs(open_.image.astype(int) - shut.image).max(axis=2) > 12
+    rows, columns = np.nonzero(moved)
+    right_eye = bank().portraits[0].head[0, :2] * 55 + SIZE / 2
+    assert len(rows) > 20 and abs(columns.mean() - right_eye[0]) < 8 and abs(rows.mean() - right_eye[1]) < 12
+    assert columns.max() < SIZE / 2 + 4  # the left eye stays open
+
+
+def test_maps_are_centred_on_their_pixels() -> None:
+    size = 32
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
+    assert np.allclose(to_map(map_points(size), size), np.stack([x, y], axis=-1), atol=1e-4)
+
+
+def generate(generator: PortraitGenerator, patch: FacePatch) -> np.ndarray:
+    (answer,) = generator.generate([patch])
+    assert answer.patch is patch
+    return answer.image
+
+
+def test_a_session_keeps_its_faces_and_another_has_others() -> None:
+    patch = patch_of(identity=3)
+    first = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), patch)
+    again = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), patch)
+    assert np.array_equal(first, again)
+    others = [generate(PortraitGenerator(ToyGenerator(SIZE), bank(), bytes([n]), 30.0), patch) for n in range(4)]
+    assert any(not np.array_equal(first, other) for other in others)
+
+
+def test_two_faces_of_a_stream_wear_two_portraits() -> None:
+    generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+    patches = [patch_of(identity=number, track_id=number) for number in range(3)]
+    faces = [answer.image for answer in generator.generate(patches)]
+    assert all(not np.array_equal(faces[a], faces[b]) for a in range(3) for b in range(a))
+
+
+def test_tone_is_the_networks() -> None:
+    """A network that draws a dark face gets a dark portrait."""
+
+    class Plain(ToyGenerator):
+        level = 60
+
+        def generate(self, patches: list[FacePatch]) -> list[Replacement]:  # type: ignore[override]
+            return [Replacement(patch, np.full_like(patch.image, self.level)) for patch in patches]
+
+    dark, light = Plain(SIZE), Plain(SIZE)
+    light.level = 170
+    middle = slice(SIZE * 2 // 5, SIZE * 3 // 5)
+    for plain in (dark, light):
+        face = generate(PortraitGenerator(plain, bank(), b"salt", 30.0), patch_of())
+        assert face[middle, middle].mean() == pytest.approx(plain.level, rel=0.25)
+        assert face[middle, middle].std() > 5
+        assert (face[:4] == plain.level).all()  # beyond the face, the network alone
+
+
+def test_a_trembling_pose_is_calmed_and_a_jump_is_followed() -> None:
+    def moved(by: float, calm: bool) -> float:
+        generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+        first, second = patch_of(), patch_of(shift=by)
+        if calm:
+            generate(generator, first)
+        reference = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), second)
+        return float(np.abs(generate(generator, second).astype(int) - reference).mean())
+
+    assert moved(0.8, calm=False) == 0
+    assert moved(0.8, calm=True) > 0
+    assert moved(10.0, calm=True) < moved(0.8, calm=True) + 2
+
+
+def test_what_breaks_the_contract_is_passed_on() -> None:
+    generator = PortraitGenerator(FailingGenerator(lambda _: ["no face"], SIZE), bank(), b"", 30.0)  # type: ignore[list-item]
+    assert generator.generate([patch_of()]) == ["no face"]
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "portraits.safetensors"
+    file.write_bytes(Weights().path("portraits").read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="portraits"):
+        read_portraits(file)
+    one = bank().portraits[0]
+    places, heads = np.stack([one.place]), np.stack([one.head]).astype(np.float32)
+    write_portraits(file, [one.texture] * 2, places, heads, bank().mean, [{}])
+    with pytest.raises(WeightsError, match="same number"):
+        read_portraits(file)
+
+
+@pytest.mark.parametrize("text", ["portraits = []", "portraits = ['a', 'a']", "other = 1", "portraits ="])
+def test_a_bad_list_of_portraits_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "list.toml"
+    file.write_text(text)
+    with pytest.raises(TrainingError, match="list.toml"):
+        read_list(file)
