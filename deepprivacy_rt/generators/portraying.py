@@ -35,6 +35,8 @@ _TONE_CELLS = 32
 _TONE_BLUR = 0.12
 """Parts of the patch side over which tone and light are the network's."""
 _LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
+_CONTRAST = 0.86
+"""Contrast that is left to a portrait: pictures made to please have more of it than cameras see."""
 _SIMILAR_TONE = 0.45
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
 _SMOOTHING_SECONDS = 0.12
@@ -179,25 +181,29 @@ def blended(face: Image, drawn: Drawn, gain: Floats) -> Image:
     picture = drawn.image.astype(np.float32)
     inside = _INSIDE * (1 - bite) + _TEETH * bite * (1 - _DARKER_DEEP * (1 - bite))
     picture += mouth * (inside - picture)
-    picture *= np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    whole = np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    level = whole[..., 3:]
+    picture = level + _CONTRAST * (picture * whole[..., :3] - level)
     base = face.astype(np.float32)
     return np.asarray(np.rint(np.clip(base + share[..., None] * (picture - base), 0, 255)), np.uint8)
 
 
 def tones(face: Image, drawn: Drawn) -> Floats:
-    """Return what a portrait is multiplied by, (cells, cells, 3), so that the tones of its skin are the face's."""
+    """Return what a portrait is multiplied by, so that the tones of its skin are the face's, and these, (…, …, 6)."""
     cells = (_TONE_CELLS, _TONE_CELLS)
-    weight = drawn.skin[..., None]
+    weight, deviation = drawn.skin[..., None], _TONE_BLUR * _TONE_CELLS
     sums = [
         cv2.GaussianBlur(
             cv2.resize(picture.astype(np.float32) * weight, cells, interpolation=cv2.INTER_AREA),
             (0, 0),
-            _TONE_BLUR * _TONE_CELLS,
+            deviation,
         )
         for picture in (face, drawn.image)
     ]
-    ratio = (sums[0] + 0.1) / (sums[1] + 0.1)
-    return np.asarray(np.clip(ratio, _LEAST_GAIN, _MOST_GAIN), np.float32)
+    ratio = np.clip((sums[0] + 0.1) / (sums[1] + 0.1), _LEAST_GAIN, _MOST_GAIN)
+    amount = cv2.GaussianBlur(cv2.resize(drawn.skin, cells, interpolation=cv2.INTER_AREA), (0, 0), deviation)
+    level = sums[0] / (amount[..., None] + 1e-3)
+    return np.asarray(np.concatenate([ratio, level], axis=-1), np.float32)
 
 
 def _skin(answer: Replacement) -> Floats:
