@@ -141,6 +141,8 @@ def build_anonymizer(
     generator = make_generator(config, weights, device, generator_file, salt, in_torch=on_device)
     stages = _on_device(config, weights, device, generator) if on_device else _on_cpu(config, weights)
     mesh, more = _mesh(config, weights)
+    if on_device:
+        more = (*more, "frames stay on the device: faces come from the network alone, without portraits")
     return Anonymizer(
         new_detector=stages.new_detector,
         generator=generator,

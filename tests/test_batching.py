@@ -265,7 +265,9 @@ def test_faces_are_those_of_each_stream_alone(runtime: str, weights: Path, conve
     assert both.faces == 2 * first.faces and both.calls < 2 * first.calls
     for own, shared, clip in zip(alone, together, clips, strict=True):
         assert isinstance(shared, list) and len(shared) == len(clip)
-        assert all(np.array_equal(one, other) for one, other in zip(own, shared, strict=True))
+        # PyTorch may sum a batch in another order than a single face, by the processor: a rounding apart.
+        off = [np.abs(one.astype(int) - other).max() for one, other in zip(own, shared, strict=True)]
+        assert max(off) <= (0 if runtime == "auto" else 1), off
     assert not np.array_equal(alone[0][0], alone[1][0])  # a face that went to the wrong stream would have been seen
 
 

@@ -37,7 +37,7 @@ _TONE_BLUR = 0.12
 _LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
 _CONTRAST = 0.86
 """Contrast that is left to a portrait: pictures made to please have more of it than cameras see."""
-_SIMILAR_TONE = 0.45
+_SIMILAR_TONE = 0.25
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
 _SMOOTHING_SECONDS = 0.12
 """Time constant for poses and tones of a face that is nearly at rest within its patch."""
