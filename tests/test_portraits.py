@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 from portrait_patches import patch_of
 
+from deepprivacy_rt.blending import PatchBlender
+from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import TrainingError, WeightsError
+from deepprivacy_rt.generators import portraying
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.pipeline import FaceReplacer
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_portraits
 from deepprivacy_rt.portraits.canonical import map_points, to_map
 from deepprivacy_rt.portraits.gestures import gap_of
 from deepprivacy_rt.portraits.pose import fit_pose, rotation
 from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
-from deepprivacy_rt.testing import FailingGenerator, ToyGenerator
+from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_frame
 from deepprivacy_rt.training.portraits import read_list
-from deepprivacy_rt.types import REST, Expression, FacePatch, Replacement
+from deepprivacy_rt.types import REST, Coverage, Expression, FacePatch, Replacement
 from deepprivacy_rt.weights import Weights
 
 SIZE = 128
@@ -63,7 +67,8 @@ def test_keypoints_that_are_one_point_give_a_finite_pose() -> None:
 
 
 def test_seen_from_the_front_a_portrait_is_its_texture() -> None:
-    front, flat = drawn(), Relief.flat(48)
+    front, places = drawn(), map_points(48)
+    flat = Relief.of(np.concatenate([places, np.zeros_like(places[..., :1])], axis=-1))
     portrait = bank().portraits[0]
     pose = np.hstack([55 * np.eye(3)[:2], [[SIZE / 2], [SIZE / 2]]])
     plain = draw(portrait.texture, bank().cover, flat, pose, REST, bank().gestures, SIZE)
@@ -78,8 +83,9 @@ def test_a_turned_head_shows_one_side(yaw: float) -> None:
     share = drawn(yaw).share
     nose = bank().portraits[0].head[2] @ rotation(yaw, 0, 0)[:2].T * 55 + SIZE / 2
     left, right = share[:, : int(nose[0])].sum(), share[:, int(nose[0]) :].sum()
-    assert (left < 0.8 * right) if yaw * (nose[0] - SIZE / 2) > 0 and nose[0] < SIZE / 2 else (left != right)
-    assert abs(float(nose[0]) - SIZE / 2) > 5
+    far, near = (left, right) if yaw > 0 else (right, left)
+    assert far < 0.6 * near
+    assert (SIZE / 2 - float(nose[0])) * np.sign(yaw) > 5
 
 
 def test_a_mouth_opens_between_the_lips_only() -> None:
@@ -166,6 +172,20 @@ def test_a_trembling_pose_is_calmed_and_a_jump_is_followed() -> None:
     assert moved(0.8, calm=False) == 0
     assert moved(0.8, calm=True) > 0
     assert moved(10.0, calm=True) < moved(0.8, calm=True) + 2
+
+
+def test_a_portrait_that_cannot_be_drawn_leaves_the_face_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = patch_of()
+    generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+    replacer = FaceReplacer(AlignedCropper(SIZE), generator, PatchBlender())
+    frame = make_frame(0, 200, 150, 0)
+    made, good = replacer.replace(frame, [patch.track])
+    assert [face.coverage for face in good.faces] == [Coverage.GENERATED]
+    monkeypatch.setattr(portraying, "draw", lambda *_: 1 / 0)
+    filled, report = replacer.replace(frame, [patch.track])
+    assert [face.coverage for face in report.faces] == [Coverage.FILLED] and report.problems
+    assert np.array_equal(filled.image, AlignedCropper(SIZE).erase(frame, [patch.track]).image)
+    assert not np.array_equal(made.image, filled.image)
 
 
 def test_what_breaks_the_contract_is_passed_on() -> None:

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.generators.steady import is_continued
+from deepprivacy_rt.generators.steady import is_continued, is_sound
 from deepprivacy_rt.portraits.bank import PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
@@ -61,11 +61,11 @@ class _Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """How a track's portrait was drawn last. :ivar pose: (2, 4). :ivar gain: its tones, see ``tones``."""
+    """How a track's portrait was drawn last. :ivar pose: (2, 4). :ivar tones: see ``tones``."""
 
     track: FaceTrack
     pose: NDArray[np.float64]
-    gain: Floats
+    tones: Floats
 
 
 class PortraitGenerator:
@@ -104,7 +104,7 @@ class PortraitGenerator:
         """Return the generator's replacements with a portrait each. What breaks the contract is passed on as it is."""
         before, self._motions = self._motions, {}
         return [
-            self._portrayed(answer, before) if _is_sound(answer) else answer
+            self._portrayed(answer, before) if isinstance(answer, Replacement) and is_sound(answer) else answer
             for answer in self._generator.generate(patches)
         ]
 
@@ -123,11 +123,11 @@ class PortraitGenerator:
         if earlier is not None:
             pose = earlier.pose + self._new_share(earlier.pose, pose, head, size) * (pose - earlier.pose)
         drawn = draw(face.texture, self._bank.cover, face.relief, pose, track.expression, self._bank.gestures, size)
-        gain = tones(answer.image, drawn)
+        tone = tones(answer.image, drawn)
         if earlier is not None:
-            gain = np.asarray(earlier.gain + self._share * (gain - earlier.gain), np.float32)
-        self._motions[track.track_id] = _Motion(track, pose, gain)
-        return Replacement(patch, blended(answer.image, drawn, gain))
+            tone = np.asarray(earlier.tones + self._share * (tone - earlier.tones), np.float32)
+        self._motions[track.track_id] = _Motion(track, pose, tone)
+        return Replacement(patch, blended(answer.image, drawn, tone))
 
     def _new_share(
         self, earlier: NDArray[np.float64], pose: NDArray[np.float64], head: NDArray[np.float64], size: int
@@ -169,10 +169,10 @@ class PortraitGenerator:
         return free[0], other, own
 
 
-def blended(face: Image, drawn: Drawn, gain: Floats) -> Image:
+def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     """Return a network's face with a portrait's features, in the tone and light of the network's.
 
-    :param face: (s, s, 3) uint8. :param gain: see ``tones``.
+    :param face: (s, s, 3) uint8. :param tone: see ``tones``.
     """
     size = len(face)
     share = drawn.share
@@ -181,7 +181,7 @@ def blended(face: Image, drawn: Drawn, gain: Floats) -> Image:
     picture = drawn.image.astype(np.float32)
     inside = _INSIDE * (1 - bite) + _TEETH * bite * (1 - _DARKER_DEEP * (1 - bite))
     picture += mouth * (inside - picture)
-    whole = np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    whole = np.asarray(cv2.resize(tone, (size, size), interpolation=cv2.INTER_LINEAR))
     level = whole[..., 3:]
     picture = level + _CONTRAST * (picture * whole[..., :3] - level)
     base = face.astype(np.float32)
@@ -215,10 +215,3 @@ def _skin(answer: Replacement) -> Floats:
 
 def _brightness(color: Floats) -> float:
     return float(np.log(max(float(color @ np.array([0.3, 0.59, 0.11], np.float32)), 1.0)))
-
-
-def _is_sound(answer: object) -> bool:
-    if not isinstance(answer, Replacement):
-        return False
-    image: Image = answer.image
-    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == answer.patch.image.shape

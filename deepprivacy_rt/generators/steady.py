@@ -123,7 +123,7 @@ class SteadyGenerator:
         return Replacement(patch, np.rint(_warped(memory.face, way)).astype(np.uint8))
 
     def _calmed(self, answer: Replacement, given: dict[int, FacePatch], before: dict[int, _Memory]) -> Replacement:
-        if not isinstance(answer, Replacement) or id(answer.patch) not in given or not _is_sound(answer):
+        if not isinstance(answer, Replacement) or id(answer.patch) not in given or not is_sound(answer):
             return answer
         patch = answer.patch
         face = answer.image.astype(np.float32)
@@ -194,7 +194,7 @@ def new_share(frame_rate: float) -> float:
     return 1.0 - math.exp(-1.0 / (CALMING_SECONDS * frame_rate))
 
 
-def _is_sound(answer: Replacement) -> bool:
+def is_sound(answer: Replacement) -> bool:
     image: Image = answer.image
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == answer.patch.image.shape
 

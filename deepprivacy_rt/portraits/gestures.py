@@ -9,10 +9,12 @@ from deepprivacy_rt.types import REST, Expression
 
 _LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 """Where the lips meet, from corner to corner: the inner edge of the upper one."""
-_LIDS = (
+LIDS = (
     ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133), (52, 65)),
     ((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362), (282, 295)),
 )
+"""Of the right and the left eye: upper lid, lower lid, both from the outer corner to the inner one, and the
+brow's lower edge, by Face Mesh's numbers."""
 _CHIN, _UNDER_NOSE = 152, 2
 GAP = 0.35
 """Gap between the lips of a wide open mouth: what Face Mesh calls fully open (expressions/face_mesh.py)."""
@@ -47,7 +49,7 @@ class Gestures:
         self._chin, self._nose = float(mean[_CHIN, 1]), float(mean[_UNDER_NOSE, 1])
         self._lids = [
             (mean[list(upper), :2], mean[list(lower), :2], float(mean[list(brow), 1].mean()))
-            for upper, lower, brow in _LIDS
+            for upper, lower, brow in LIDS
         ]
 
     def texels(self, places: Floats, doing: Expression) -> tuple[Floats, Floats, Floats]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, map_points, to_map
+from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
 from deepprivacy_rt.portraits.gestures import Gestures
 from deepprivacy_rt.types import Expression, Image
 
@@ -45,12 +45,6 @@ class Relief:
         spacing = 2 * HALF / len(place)
         down, across = np.gradient(place, spacing, axis=(0, 1))
         return cls(np.ascontiguousarray(place), np.ascontiguousarray(across), np.ascontiguousarray(down))
-
-    @classmethod
-    def flat(cls, size: int) -> Relief:
-        """Return a flat face."""
-        points = map_points(size)
-        return cls.of(np.concatenate([points, np.zeros_like(points[..., :1])], axis=-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

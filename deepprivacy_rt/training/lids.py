@@ -17,15 +17,10 @@ from torch import Tensor
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
 from deepprivacy_rt.geometry import RegionGeometry, transform_points
+from deepprivacy_rt.portraits.gestures import LIDS
 from deepprivacy_rt.training.following import face_box
 from deepprivacy_rt.types import Expression, Image, Points
 
-_EYES = (
-    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133), (52, 65)),
-    ((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362), (282, 295)),
-)
-"""Upper lid, lower lid, both from the outer corner to the inner one, and the lower edge of the brow; the right eye, the
-left eye."""
 _BESIDE = 0.3
 """Lengths of the eye beside its corners over which the skin still gives way."""
 _BELOW = 0.12
@@ -44,7 +39,7 @@ def shut_lids(picture: Image, points: Points, closing: Sequence[float]) -> Image
     :param closing: for the right and the left eye, 0 (as it is) to 1 (shut).
     """
     result = picture
-    for (upper, lower, brow), part in zip(_EYES, closing, strict=True):
+    for (upper, lower, brow), part in zip(LIDS, closing, strict=True):
         if part > 0:
             result = _lowered(
                 result, points[list(upper)], points[list(lower)], float(points[list(brow), 1].mean()), part
