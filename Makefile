@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	@PYTHON=$(PYTHON) scripts/system_packages.sh run
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; say make PYTHON=/path/to/python3")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,quantize,virtualcam]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,openvino,quantize,virtualcam,window]'
 	@touch $@
 
 demo: venv

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepprivacy_rt.errors import SinkError
+from deepprivacy_rt.errors import EnvironmentProblem, SinkError
 from deepprivacy_rt.stages import Sink
 from deepprivacy_rt.types import Image, SafeFrame
 
@@ -93,7 +93,7 @@ class Player(threading.Thread):
                 finally:
                     left = time.monotonic()
             self.exit_took = time.monotonic() - left
-        except SinkError as error:
+        except (SinkError, EnvironmentProblem) as error:
             self.exit_took = time.monotonic() - left
             self.error = error
 

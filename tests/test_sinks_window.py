@@ -79,6 +79,16 @@ def xdotool(*arguments: str) -> str:
     return subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=10).stdout
 
 
+def the_window() -> str:
+    """Wait for the window to be on the screen; return its id. A search fails where windows come and go meanwhile."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return xdotool("search", "--onlyvisible", "--class", "deepprivacy-rt").split()[0]
+        time.sleep(0.1)
+    raise AssertionError("no window")
+
+
 class _ClientMessage(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_int),
@@ -108,7 +118,7 @@ def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[byte
     keys: queue.Queue[str] = queue.Queue()
     player = Player(WindowSink(WindowSettings(), keys.put))
     player.start()
-    window = xdotool("search", "--sync", "--name", "DeepPrivacy").split()[0]
+    window = the_window()
     image = first_picture(tmp_path)
     assert colour_error(image) < 2
     assert 0 < player.written - number(image) < 60, "old pictures are shown"
@@ -123,7 +133,8 @@ def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[byte
 def test_display_that_hangs_ends_the_sink_and_nothing_else(display: subprocess.Popen[bytes]) -> None:
     player = Player(WindowSink(WindowSettings(patience=1.0)))
     player.start()
-    xdotool("search", "--sync", "--name", "DeepPrivacy")
+    the_window()
+    assert player.sink.wait_until_open(20)  # type: ignore[attr-defined]
     time.sleep(0.3)
     display.send_signal(signal.SIGSTOP)
     assert "the display hangs" in player.wait_for_error(10)
@@ -133,7 +144,7 @@ def test_display_that_hangs_ends_the_sink_and_nothing_else(display: subprocess.P
 def test_display_that_goes_away_is_a_sink_error(display: subprocess.Popen[bytes]) -> None:
     player = Player(WindowSink(WindowSettings()))
     player.start()
-    xdotool("search", "--sync", "--name", "DeepPrivacy")
+    the_window()
     display.kill()
     assert "preview window: " in player.wait_for_error(10)
 
@@ -142,6 +153,13 @@ def test_display_that_goes_away_is_a_sink_error(display: subprocess.Popen[bytes]
 def test_machine_without_display(monkeypatch: pytest.MonkeyPatch, display_name: str) -> None:
     monkeypatch.setenv("DISPLAY", display_name)
     with pytest.raises(EnvironmentProblem, match="DISPLAY.*leave out the sink 'window'"):
+        WindowSink(WindowSettings()).__enter__()
+
+
+def test_machine_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pygame.py").write_text("raise ImportError('no such thing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(EnvironmentProblem, match="pygame-ce is not installed.*deepprivacy-rt.window."):
         WindowSink(WindowSettings()).__enter__()
 
 
@@ -154,7 +172,7 @@ def test_closed_window_stays_closed_without_an_error(display: subprocess.Popen[b
     keys: queue.Queue[str] = queue.Queue()
     with WindowSink(WindowSettings(), keys.put) as sink:
         sink.write(safe(picture(0), 0))
-        window = xdotool("search", "--sync", "--name", "DeepPrivacy").split()[0]
+        window = the_window()
         time.sleep(0.5)
         press_the_cross(int(window))
         assert keys.get(timeout=5) == "close"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -167,6 +168,8 @@ def _virtual_camera() -> Iterator[Finding]:
 
 
 def _display() -> Iterator[Finding]:
+    if importlib.util.find_spec("pygame") is None:
+        yield Finding("window", "missing", "no window can be shown; pip install 'deepprivacy-rt[window]'")
     if sys.platform != "linux":
         return
     has = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -10,10 +10,9 @@ from fractions import Fraction
 from deepprivacy_rt.errors import EnvironmentProblem
 from deepprivacy_rt.sinks import wire
 from deepprivacy_rt.sinks.child_sink import ChildSink
+from deepprivacy_rt.sinks.window_child import CLOSED, NOT_INSTALLED
 from deepprivacy_rt.types import SafeFrame
 
-CLOSED = "close"
-"""What the callback gets when the user closes the window."""
 _START = 15.0
 
 
@@ -64,11 +63,14 @@ class WindowSink(ChildSink):
         assert child is not None
         child.close(at_once=True)
         kind, why = child.failure or (wire.FAILED, f"it did not open within {_START:g} s")
-        if kind != wire.IMPOSSIBLE:
-            why = f"the display cannot be reached (DISPLAY={os.environ.get('DISPLAY', '')})"
-        elif "not implemented" in why:
-            why = "this build of OpenCV has no windows; install opencv-contrib-python, not a headless one"
         cure = "run on the desktop, not over ssh or in a container, or leave out the sink 'window'"
+        if kind == wire.IMPOSSIBLE and why.startswith(NOT_INSTALLED):
+            why, cure = (
+                "pygame-ce is not installed",
+                "pip install 'deepprivacy-rt[window]', or leave out the sink 'window'",
+            )
+        else:
+            why = f"the display cannot be reached (DISPLAY={os.environ.get('DISPLAY', '')}): {why}"
         raise EnvironmentProblem(f"preview window: {why}; {cure}")
 
     def _happened(self, name: str, detail: str) -> None:
