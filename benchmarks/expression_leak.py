@@ -40,7 +40,7 @@ def read_clip(path: Path, detector: BlazeFaceDetector, mesh: FaceMesh) -> tuple[
             if not tracks:
                 continue
             largest = max(tracks, key=lambda one: one.box.width)
-            told.append(reader.read(frame, [largest])[0])
+            told.append(reader.read(frame, [largest])[0].expression)
             mesh_points = mesh.points(frame.image, crop_of(largest.box, largest.keypoints))
             raw.append(to_expression(openings(mesh_points)))
     return np.array(raw, np.float64), np.array(told, np.float64)

@@ -68,8 +68,7 @@ def patches_of(anonymizer: Anonymizer, frames: Sequence[Frame], rate: float) -> 
     faces = tracked(anonymizer, frames, rate)
     for frame in frames:
         tracks = [track for track in faces.get(frame.index, ()) if not track.uncertain][:1]
-        for track, expression in zip(tracks, reader.read(frame, tracks), strict=True):
-            told = replace(track, expression=expression)
+        for told in reader.read(frame, tracks):
             yield cropper.cut(cropper.erase(frame, [told]), told)
 
 

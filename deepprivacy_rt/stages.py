@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from deepprivacy_rt.types import Detection, Expression, FacePatch, FaceTrack, Frame, Replacement, SafeFrame, Sound
+from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Replacement, SafeFrame, Sound
 
 
 class Source(Protocol):
@@ -43,10 +43,13 @@ class Tracker(Protocol):
 
 
 class ExpressionReader(Protocol):
-    """Reads off the original what faces do. Nothing but these few numbers goes on to the generator."""
+    """Reads off the original what faces do. Nothing but a few numbers and the six points goes on to the generator."""
 
-    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> Sequence[Expression]:
-        """Return one expression per track, in their order."""
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> Sequence[FaceTrack]:
+        """Return the tracks in their order, each with its expression, and its keypoints as exactly as can be told.
+
+        Nothing else of a track changes: what is covered is the tracker's affair.
+        """
         ...
 
 

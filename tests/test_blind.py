@@ -7,6 +7,7 @@ pipeline, detections and expressions given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -102,8 +103,8 @@ def make_replacer(name: str, region: Region = Region.FACE) -> Replacer:
 class Talking:
     """Says the same of all faces: expressions are given here, as detections are."""
 
-    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
-        return [Expression(0.4, 0.6, 0.8)] * len(tracks)
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+        return [replace(track, expression=Expression(0.4, 0.6, 0.8)) for track in tracks]
 
 
 @st.composite

@@ -14,11 +14,12 @@ from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh, Openings, crop_of, openings, to_expression
 from deepprivacy_rt.expressions.reader import ExpressionReader
+from deepprivacy_rt.geometry import transform_points
 from deepprivacy_rt.pipeline import FaceReplacer
 from deepprivacy_rt.sources.file import FileSource
 from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_detection, make_frame
 from deepprivacy_rt.tracking import OnlineTracker
-from deepprivacy_rt.types import REST, Coverage, Evidence, Expression, FacePatch, FaceTrack, Frame, Replacement
+from deepprivacy_rt.types import REST, Box, Coverage, Evidence, Expression, FacePatch, FaceTrack, Frame, Replacement
 
 FRAME = make_frame(0, 200, 150, 1)
 
@@ -49,7 +50,7 @@ def track(side: float = 60, **changes: object) -> FaceTrack:
 
 def read(script: Sequence[Openings], tracks: Sequence[FaceTrack] | None = None, rate: float = 30.0) -> list[Expression]:
     reader = ExpressionReader(ScriptedMesh(script), rate)
-    return [reader.read(FRAME, [one])[0] for one in (tracks or [track()] * len(script))]
+    return [reader.read(FRAME, [one])[0].expression for one in (tracks or [track()] * len(script))]
 
 
 def test_openings_are_ratios_of_distances() -> None:
@@ -87,7 +88,7 @@ def test_a_face_that_is_not_seen_comes_to_rest_without_being_looked_at() -> None
     seen, lost = track(), track(evidence=Evidence.COASTED)
     mesh = ScriptedMesh([Openings(0.35, 0.3, 0.3)])
     reader = ExpressionReader(mesh, 30.0)
-    said = [reader.read(FRAME, [one])[0] for one in [seen] * 5 + [lost] * 30]
+    said = [reader.read(FRAME, [one])[0].expression for one in [seen] * 5 + [lost] * 30]
     assert mesh.looks == 5
     assert said[4].mouth == said[8].mouth > 0.9  # for a moment it may not have been looked for
     assert 0.9 > said[11].mouth > said[13].mouth
@@ -103,9 +104,9 @@ def test_each_face_has_its_own_and_one_that_leaves_is_forgotten() -> None:
     reader = ExpressionReader(ScriptedMesh([Openings(0.3, 0.3, 0.3), Openings(0.0, 0.3, 0.3)]), 30.0)
     one, other = track(), track(track_id=1)
     first, second = reader.read(FRAME, [one, other])
-    assert first.mouth > 0.8 > 0.1 > second.mouth
+    assert first.expression.mouth > 0.8 > 0.1 > second.expression.mouth
     reader.read(FRAME, [])
-    assert reader.read(FRAME, [one])[0].mouth == 0.0  # as new, not mixed with what it was
+    assert reader.read(FRAME, [one])[0].expression.mouth == 0.0  # as new, not mixed with what it was
 
 
 def test_several_faces_are_read_in_turns() -> None:
@@ -116,7 +117,7 @@ def test_several_faces_are_read_in_turns() -> None:
         said = reader.read(FRAME, [track(track_id=number) for number in range(4)])
         looks.append(mesh.looks)
     assert looks == [4, 6, 8, 10, 12, 14]
-    assert all(one == pytest.approx((1.0, REST.right_eye, REST.left_eye), abs=0.02) for one in said)
+    assert all(one.expression == pytest.approx((1.0, REST.right_eye, REST.left_eye), abs=0.02) for one in said)
     slow = ScriptedMesh([Openings(0.35, 0.3, 0.3)])
     reader = ExpressionReader(slow, 15.0)
     for _ in range(3):
@@ -139,10 +140,54 @@ def test_a_mouth_that_was_read_goes_on_opening_while_another_face_has_its_turn()
     shut, wide = Openings(0.0, 0.34, 0.34), Openings(0.21, 0.34, 0.34)
     mesh = ScriptedMesh([shut] * 4 + [wide] * 9)
     reader = ExpressionReader(mesh, 30.0)
-    said = [reader.read(FRAME, [track(), track(track_id=1)])[0].mouth for _ in range(7)]
+    said = [reader.read(FRAME, [track(), track(track_id=1)])[0].expression.mouth for _ in range(7)]
     first = next(index for index, mouth in enumerate(said) if mouth > 0.1)
     assert said[first] < said[first + 1] < said[first + 2]
     assert said[first + 2] == pytest.approx(0.6, abs=0.03)
+
+
+class PlacedMesh(FaceMesh):
+    """Finds eyes, nose and mouth at given places in the picture, whatever it shows."""
+
+    def __init__(self, found: np.ndarray) -> None:
+        self.found = found
+
+    def points(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+        mesh = np.full((468, 3), 999, np.float32)
+        inside = transform_points(transform, self.found)
+        for place, members in zip(
+            inside, ((33, 133, 159, 145), (362, 263, 386, 374), (1,), (13, 14, 61, 291)), strict=True
+        ):
+            mesh[list(members), :2] = place
+        return mesh
+
+
+def test_keypoints_are_where_face_mesh_finds_them() -> None:
+    seen = track()
+    found = seen.keypoints[:4] + np.float32([[3, 1], [2, 2], [-1, 4], [0, 1]])
+    (told_,) = ExpressionReader(PlacedMesh(found), 30.0).read(FRAME, [seen])
+    assert told_.keypoints[:4] == pytest.approx(found, abs=0.01)
+    assert told_.keypoints[4:] - seen.keypoints[4:] == pytest.approx(np.array([[1, 2], [1, 2]]), abs=0.01)
+    assert told_.box == seen.box and told_.keypoints.dtype == np.float32
+
+
+def test_keypoints_are_moved_by_a_tenth_of_the_face_at_most() -> None:
+    seen = track()
+    for far in (np.float32([40, 0]), np.float32([np.nan, 0])):
+        found = seen.keypoints[:4] + np.float32([[0, 2], [0, 2], [0, 2], [0, 2]])
+        found[2] += far
+        (told_,) = ExpressionReader(PlacedMesh(found), 30.0).read(FRAME, [seen])
+        assert np.hypot(*(told_.keypoints - seen.keypoints).T).max() <= 0.1 * seen.box.width + 1e-3
+
+
+def test_keypoints_stay_corrected_between_two_looks_and_go_back_when_the_face_is_lost() -> None:
+    seen, lost = track(), track(evidence=Evidence.COASTED)
+    reader = ExpressionReader(PlacedMesh(seen.keypoints[:4] + np.float32([3, 0])), 30.0, turns_from=1)
+    for _ in range(4):
+        (told_,) = reader.read(FRAME, [seen])
+        assert told_.keypoints - seen.keypoints == pytest.approx(np.tile([3, 0], (6, 1)), abs=0.01)
+    off = [float((reader.read(FRAME, [lost])[0].keypoints - lost.keypoints)[0, 0]) for _ in range(40)]
+    assert off[0] == pytest.approx(3, abs=0.01) and all(np.diff(off) <= 0) and off[-1] < 0.1
 
 
 def told(expressions: object) -> tuple[list[FacePatch], list[str], Coverage]:
@@ -166,7 +211,7 @@ def told(expressions: object) -> tuple[list[FacePatch], list[str], Coverage]:
 class Raising:
     """A reader that fails."""
 
-    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
         raise StageError("no mesh")
 
 
@@ -176,8 +221,19 @@ class Saying:
     def __init__(self, *said: Expression) -> None:
         self._said = said
 
-    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
-        return list(self._said)
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+        (track,) = tracks
+        return [replace(track, expression=one) for one in self._said]
+
+
+class Moving:
+    """A reader that says where the face is, or whose it is, too."""
+
+    def __init__(self, **changes: object) -> None:
+        self._changes = changes
+
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+        return [replace(track, **self._changes) for track in tracks]  # type: ignore[arg-type]
 
 
 def test_what_is_read_reaches_the_generator() -> None:
@@ -198,6 +254,9 @@ def test_nothing_is_read_without_a_reader() -> None:
         Saying(REST, REST),
         Saying(Expression(2.0, 0.0, 0.0)),
         Saying(Expression(float("nan"), 0, 0)),
+        Moving(box=Box(0, 0, 9, 9), expression=Expression(1, 1, 1)),
+        Moving(identity=7, expression=Expression(1, 1, 1)),
+        Moving(uncertain=True, expression=Expression(1, 1, 1)),
     ],
 )
 def test_a_reader_that_fails_leaves_faces_at_rest_covered_and_told(reader: object) -> None:

@@ -23,6 +23,8 @@ _LIPS = (13, 14)
 _LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))
 """Upper and lower lid, outer and inner corner, of the right and the left eye."""
 _OUTER_CORNERS = (33, 263)
+_NOSE_TIP = 1
+_CORNERS_OF_MOUTH = (61, 291)
 _MOUTH_WIDE = 0.35
 """Gap between the lips, over the distance of the eyes' outer corners, that counts as fully open."""
 _EYE_SHUT, _EYE_WIDE = 0.12, 0.42
@@ -86,6 +88,14 @@ def openings(mesh: NDArray[np.float32]) -> Openings:
     mouth = distance(*_LIPS) / max(distance(*_OUTER_CORNERS), 1e-6)
     right, left = (distance(upper, lower) / max(distance(outer, inner), 1e-6) for upper, lower, outer, inner in _LIDS)
     return Openings(mouth, right, left)
+
+
+def places(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return right eye, left eye, nose tip and middle of the mouth of (468, 3) points, as keypoints: (4, 2)."""
+    flat = mesh[:, :2]
+    eyes = [flat[list(lids)].mean(axis=0) for lids in _LIDS]
+    mouth = flat[[*_LIPS, *_CORNERS_OF_MOUTH]].mean(axis=0)
+    return np.asarray([*eyes, flat[_NOSE_TIP], mouth], np.float32)
 
 
 def to_expression(found: Openings) -> Expression:

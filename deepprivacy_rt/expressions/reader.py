@@ -1,14 +1,23 @@
-"""Reads what the faces of a stream do, and says it in a way that tells little about whose faces they are."""
+"""Reads what the faces of a stream do, and says it in a way that tells little about whose faces they are.
+
+Face Mesh also knows where eyes, nose and mouth lie, at every frame and more exactly than the detector, which looks at
+every second one: what is sharp shows it when it swims. The four are told as the keypoints that they are, no others.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
-from deepprivacy_rt.types import REST, Evidence, Expression, FaceTrack, Frame
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, places, to_expression
+from deepprivacy_rt.geometry import transform_points
+from deepprivacy_rt.types import REST, Affine, Evidence, Expression, FaceTrack, Frame
 
 _LEAST_SIDE = 32.0
 """Pixels of a box below which lips are two pixels wide: such a face stays at rest."""
@@ -23,21 +32,25 @@ _LEAST_TURN_RATE = 20.0
 _RISE_SECONDS, _FALL_SECONDS = 0.2, 8.0
 """Time constants with which the opening that counts as an eye's own rest follows it up and down: no blink lowers it."""
 _LEAST_EYES = 0.25
+_FARTHEST = 0.1
+"""Sides of the box by which a keypoint may be moved: more, and a hand was taken for part of the face."""
 _SEEN = (Evidence.DETECTED, Evidence.INTERPOLATED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
     """What is known of one face.
 
     :ivar said: the last expression. :ivar read: the last one that was read, towards which it goes.
     :ivar eyes: the opening at which these eyes rest, 0..1. :ivar unread: seconds since they were read.
+    :ivar shift: (6, 2) sides of the box by which the tracker's keypoints were off.
     """
 
     said: Expression = REST
     read: Expression = REST
     eyes: float | None = None
     unread: float = math.inf
+    shift: NDArray[np.float64] = field(default_factory=lambda: np.zeros((6, 2)))
 
 
 class ExpressionReader:
@@ -64,19 +77,24 @@ class ExpressionReader:
         """See :class:`deepprivacy_rt.stages.TakesTurns`; here all faces count as at rest."""
         self._turns_from = min(faces, self._made_for)
 
-    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[Expression]:
-        """Return one expression per track. A track that is missing in a call is forgotten. Raises StageError."""
+    def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+        """See :class:`deepprivacy_rt.stages.ExpressionReader`. A track that is missing in a call is forgotten.
+
+        Raises StageError.
+        """
         before, self._memories = self._memories, {}
         waiting = self._waiting(tracks, before)
         for track in tracks:
             memory = before.get(track.track_id, _Memory())
             if _is_readable(track) and track.track_id not in waiting:
-                found = to_expression(openings(self._mesh.points(frame.image, crop_of(track.box, track.keypoints))))
-                memory = self._followed(found, memory)
+                way = crop_of(track.box, track.keypoints)
+                mesh = self._mesh.points(frame.image, way)
+                memory = self._followed(to_expression(openings(mesh)), memory)
+                memory = replace(memory, shift=_shift(track, transform_points(_back(way), places(mesh))))
             else:
                 memory = self._unread(memory)
             self._memories[track.track_id] = memory
-        return [self._memories[track.track_id].said for track in tracks]
+        return [_told(track, self._memories[track.track_id]) for track in tracks]
 
     def _waiting(self, tracks: Sequence[FaceTrack], before: dict[int, _Memory]) -> set[int]:
         """Return the tracks that are not read this time: half of all (or the only one), and none twice in a row."""
@@ -91,8 +109,9 @@ class ExpressionReader:
         if unread <= _HELD_SECONDS:
             said = _mixed(memory.said, memory.read, _share(self._seconds, _SMOOTHING_SECONDS))
             return replace(memory, said=said, unread=unread)
-        said = _mixed(memory.said, REST, _share(self._seconds, _RESTING_SECONDS))
-        return replace(memory, said=said, read=REST, unread=unread)
+        share = _share(self._seconds, _RESTING_SECONDS)
+        said, shift = _mixed(memory.said, REST, share), memory.shift * (1 - share)
+        return replace(memory, said=said, read=REST, unread=unread, shift=shift)
 
     def _followed(self, found: Expression, memory: _Memory) -> _Memory:
         open_ = max(found.right_eye, found.left_eye)
@@ -105,7 +124,33 @@ class ExpressionReader:
         right, left = (min(REST.right_eye * eye / eyes, 1.0) for eye in (found.right_eye, found.left_eye))
         read = Expression(found.mouth, right, left)
         said = read if memory.eyes is None else _mixed(memory.said, read, _share(self._seconds, _SMOOTHING_SECONDS))
-        return _Memory(said, read, eyes, 0.0)
+        return replace(memory, said=said, read=read, eyes=eyes, unread=0.0)
+
+
+def _back(way: Affine) -> Affine:
+    return np.asarray(cv2.invertAffineTransform(way), np.float64)
+
+
+def _shift(track: FaceTrack, found: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return by how much keypoints are off, (6, 2) sides of the box; ears, which Face Mesh has none of, like the rest.
+
+    :param found: (4, 2) frame pixels.
+    """
+    inner = (found - track.keypoints[:4].astype(np.float64)) / _side(track)
+    shift = np.concatenate([inner, np.tile(inner.mean(axis=0), (2, 1))])
+    farthest = float(np.hypot(*shift.T).max())
+    if not math.isfinite(farthest):
+        return np.zeros((6, 2))
+    return np.asarray(shift * min(1.0, _FARTHEST / max(farthest, 1e-9)))
+
+
+def _told(track: FaceTrack, memory: _Memory) -> FaceTrack:
+    keypoints = (track.keypoints + memory.shift * _side(track)).astype(np.float32)
+    return replace(track, keypoints=keypoints, expression=memory.said)
+
+
+def _side(track: FaceTrack) -> float:
+    return (track.box.width + track.box.height) / 2
 
 
 def _is_readable(track: FaceTrack) -> bool:

@@ -39,7 +39,7 @@ _CONTRAST = 0.86
 """Contrast that is left to a portrait: pictures made to please have more of it than cameras see."""
 _SIMILAR_TONE = 0.25
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
-_SMOOTHING_SECONDS = 0.12
+_SMOOTHING_SECONDS = 0.05
 """Time constant for poses and tones of a face that is nearly at rest within its patch."""
 _TREMBLE, _MOVE = 0.012, 0.05
 """Parts of the patch side: a pose that differs by no more is smoothed, one that differs by more is taken at once."""

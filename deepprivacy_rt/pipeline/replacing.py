@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -68,13 +67,14 @@ class Replacer(ABC):
         return withhold(frame), FrameReport(frame.index, frame.pts, faces, withheld=True, problems=tuple(problems))
 
     def _with_expressions(self, frame: Frame, tracks: Sequence[FaceTrack], problems: list[str]) -> Sequence[FaceTrack]:
-        """Return the tracks with what their faces do; where that cannot be read, they are left at rest."""
+        """Return the tracks with what their faces do; where that cannot be read, as they are: at rest."""
         if self._expressions is None or not tracks:
             return tracks
         try:
             with self._times.measure("express"):
                 read = self._expressions.read(frame, tracks)
-            return [replace(track, expression=one) for track, one in zip(tracks, read, strict=True)]
+            check_read(tracks, read)
+            return read
         except Exception as error:
             problems.append(describe("express", error))
             return tracks
@@ -194,6 +194,20 @@ def check_tracks(tracks: Sequence[FaceTrack]) -> None:
     for track in tracks:
         if not isinstance(track, FaceTrack):
             raise StageError(f"tracker returned a {type(track).__name__} in place of a FaceTrack")
+
+
+def check_read(tracks: Sequence[FaceTrack], read: Sequence[FaceTrack]) -> None:
+    """Raise StageError unless these are the same tracks but for keypoints and expression."""
+    if len(tracks) != len(read):
+        raise StageError(f"{len(read)} faces were read of {len(tracks)}")
+    check_tracks(read)
+    for track, one in zip(tracks, read, strict=True):
+        if _identified(track) != _identified(one):
+            raise StageError(f"track {track.track_id} was read as another")
+
+
+def _identified(track: FaceTrack) -> tuple[object, ...]:
+    return track.track_id, track.identity, track.box, track.score, track.evidence, track.uncertain
 
 
 def _check_same_picture(frame: Frame, safe: SafeFrame, stage: str) -> None:
