@@ -34,9 +34,13 @@ def bank() -> PortraitBank:
     return read_portraits(Weights().path("portraits"))
 
 
+def turned(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    return rotation(*np.array([[yaw], [pitch], [roll]]))[0]
+
+
 def drawn(yaw: float = 0.0, doing: Expression = REST, number: int = 0, scale: float = 55.0) -> Drawn:
     portrait = bank().portraits[number]
-    pose = np.hstack([scale * rotation(yaw, 0, 0)[:2], [[SIZE / 2], [SIZE / 2]]])
+    pose = np.hstack([scale * turned(yaw)[:2], [[SIZE / 2], [SIZE / 2]]])
     relief = Relief.of(portrait.place)
     return draw(portrait.texture, bank().cover, relief, pose, doing, bank().gestures, SIZE)
 
@@ -54,12 +58,12 @@ def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path
 @pytest.mark.parametrize("pitch", [-0.2, 0.2])
 def test_a_pose_is_read_off_six_keypoints(yaw: float, pitch: float) -> None:
     head = bank().portraits[0].head
-    places = (40 * head @ rotation(yaw, pitch, 0.1)[:2].T + [60, 70]).astype(np.float32)
+    places = (40 * head @ turned(yaw, pitch, 0.1)[:2].T + [60, 70]).astype(np.float32)
     found = fit_pose(places, head)
     off = head @ found[:, :3].T + found[:, 3] - places
     assert np.hypot(*off.T).max() < 1.6  # of 40 pixels between the corners of the eyes
     matrix = found[:, :3] / np.linalg.norm(found[0, :3])
-    assert np.arcsin(np.cross(*matrix)[0]) == pytest.approx(np.arcsin(rotation(yaw, pitch, 0.1)[2, 0]), abs=0.12)
+    assert np.arcsin(np.cross(*matrix)[0]) == pytest.approx(np.arcsin(turned(yaw, pitch, 0.1)[2, 0]), abs=0.12)
 
 
 def test_keypoints_that_are_one_point_give_a_finite_pose() -> None:
@@ -81,7 +85,7 @@ def test_seen_from_the_front_a_portrait_is_its_texture() -> None:
 @pytest.mark.parametrize("yaw", [0.35, -0.35])
 def test_a_turned_head_shows_one_side(yaw: float) -> None:
     share = drawn(yaw).share
-    nose = bank().portraits[0].head[2] @ rotation(yaw, 0, 0)[:2].T * 55 + SIZE / 2
+    nose = bank().portraits[0].head[2] @ turned(yaw)[:2].T * 55 + SIZE / 2
     left, right = share[:, : int(nose[0])].sum(), share[:, int(nose[0]) :].sum()
     far, near = (left, right) if yaw > 0 else (right, left)
     assert far < 0.6 * near

@@ -19,13 +19,15 @@ _STEPS = 5
 _STEP = 1e-4
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> Doubles:
-    """Return Rz(roll) · Ry(yaw) · Rx(pitch), (3, 3)."""
-    (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (yaw, pitch, roll))
-    around_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    around_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    around_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    return np.asarray(around_z @ around_y @ around_x)
+def rotation(yaw: Doubles, pitch: Doubles, roll: Doubles) -> Doubles:
+    """Return Rz(roll) · Ry(yaw) · Rx(pitch) of (n,) angles, (n, 3, 3)."""
+    (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in (yaw, pitch, roll))
+    rows = [
+        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
+        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
+        [-sy, cy * sp, cy * cp],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def fit_pose(places: Points, head: Doubles) -> Doubles:
@@ -41,23 +43,27 @@ def fit_pose(places: Points, head: Doubles) -> Doubles:
     scale = float(np.linalg.norm(points - points.mean(axis=0), axis=1).sum() / span) or 1.0
     start = np.array([0.0, 0.0, 0.0, math.log(max(scale, 1e-3))])
     state = start
+    steps = np.vstack([np.zeros(4), np.eye(4) * _STEP])
     for _ in range(_STEPS):
-        now, _ = _residuals(state, points, head, start)
-        columns = [(_residuals(state + step, points, head, start)[0] - now) / _STEP for step in np.eye(4) * _STEP]
-        change = np.linalg.lstsq(np.stack(columns, axis=1), now, rcond=None)[0]
+        errors, _ = _residuals(state + steps, points, head, start)  # one call for all: arrays are small, calls are slow
+        columns = (errors[1:] - errors[0]) / _STEP
+        change = np.linalg.solve(columns @ columns.T, columns @ errors[0])
         state = state - np.clip(change, -0.5, 0.5)
         state[:2] = np.clip(state[:2], -1.2, 1.2)
-    return _residuals(state, points, head, start)[1]
+    return np.asarray(_residuals(state[None], points, head, start)[1][0])
 
 
-def _residuals(state: Doubles, points: Doubles, head: Doubles, start: Doubles) -> tuple[Doubles, Doubles]:
-    """Return what the least squares are of, and the projection; the best shift for a rotation is known."""
-    yaw, pitch, roll, log_scale = state
-    matrix = math.exp(log_scale) * rotation(yaw, pitch, roll)[:2]
+def _residuals(states: Doubles, points: Doubles, head: Doubles, start: Doubles) -> tuple[Doubles, Doubles]:
+    """Return what the least squares are of, (n, 16), and projections, (n, 2, 4); the best shift is known.
+
+    :param states: (n, 4) yaw, pitch, roll, logarithm of the scale.
+    """
+    yaw, pitch, roll, log_scale = states.T
+    scale = np.exp(log_scale)
+    matrix = scale[:, None, None] * rotation(yaw, pitch, roll)[:, :2]
     weight = 1.0 / _TREMBLE
-    rest = points - head @ matrix.T
-    share = weight**2 / (weight**2).sum()
-    shift = share @ rest
-    errors = (rest - shift) * weight[:, None] / math.exp(log_scale)
-    priors = [yaw / _YAW, pitch / _PITCH, roll / _ROLL, (log_scale - start[3]) / 0.5]
-    return np.concatenate([errors.ravel(), priors]), np.hstack([matrix, shift[:, None]])
+    rest = points - head @ matrix.transpose(0, 2, 1)
+    shift = (weight**2 / (weight**2).sum()) @ rest
+    errors = (rest - shift[:, None]) * weight[:, None] / scale[:, None, None]
+    priors = np.stack([yaw / _YAW, pitch / _PITCH, roll / _ROLL, (log_scale - start[3]) / 0.5], axis=1)
+    return np.hstack([errors.reshape(len(states), 12), priors]), np.concatenate([matrix, shift[..., None]], axis=2)

@@ -104,30 +104,32 @@ def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> t
     places = (pixels - shift - matrix[:, 2] * _FLAT_Z) @ flat.T.astype(np.float32)
     low = np.array([-HALF, CENTER_Y - HALF], np.float32)
     places = np.clip(places, low, low + 2 * HALF)
+    # Projected once: what is linear comes out the same before and after interpolation.
+    at = relief.place @ matrix.T + shift
+    along = np.concatenate([relief.across @ matrix.T, relief.down @ matrix.T], axis=-1)
     for _ in range(_STEPS):
-        error, jacobian, area = _project(relief, places, matrix, shift, pixels)
+        error, jacobian, area = _miss(at, along, places, pixels)
         safe = np.where(np.abs(area) < 0.05 * scale**2, 0.05 * scale**2, area)
         (a, b), (c, d) = jacobian
         step_x = (d * error[..., 0] - b * error[..., 1]) / safe
         step_y = (a * error[..., 1] - c * error[..., 0]) / safe
         step = np.clip(np.stack([step_x, step_y], axis=-1), -_LARGEST_STEP, _LARGEST_STEP)
         places = np.clip(places + step, low, low + 2 * HALF)
-    error, _, area = _project(relief, places, matrix, shift, pixels)
+    error, _, area = _miss(at, along, places, pixels)
     misfit = np.abs(error).max(axis=-1) / scale
     facing = np.clip((area / scale**2 - _FACING[0]) / (_FACING[1] - _FACING[0]), 0.0, 1.0)
     seen = facing * np.clip(2 - misfit / _MISFIT, 0.0, 1.0)
     return places, cv2.blur(seen.astype(np.float32), (3, 3))
 
 
-def _project(
-    relief: Relief, places: Floats, matrix: Floats, shift: Floats, pixels: Floats
+def _miss(
+    at: Floats, along: Floats, places: Floats, pixels: Floats
 ) -> tuple[Floats, tuple[tuple[Floats, Floats], tuple[Floats, Floats]], Floats]:
-    """Return by how much places miss their pixels, how they move as the places do, and how much area that is."""
-    x, y = cv2.split(to_map(places, len(relief.place)))
-    at, across, down = (
-        cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) @ matrix.T
-        for part in (relief.place, relief.across, relief.down)
-    )
-    jacobian = (across[..., 0], down[..., 0]), (across[..., 1], down[..., 1])
-    area = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]
-    return pixels - shift - at, jacobian, area
+    """Return by how much places miss their pixels, how they move as the places do, and how much area that is.
+
+    :param at: (g, g, 2) where the relief lies in the picture. :param along: (g, g, 4) its change along x, and along y.
+    """
+    x, y = cv2.split(to_map(places, len(at)))
+    shown, change = (cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for part in (at, along))
+    a, c, b, d = cv2.split(change)
+    return pixels - shown, ((a, b), (c, d)), np.asarray(a * d - c * b, np.float32)
