@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from live_pictures import Player, colour_error, number, picture, safe
+from live_pictures import QUARTERS, Player, colour_error, number, picture, safe
 
 from deepprivacy_rt.errors import EnvironmentProblem
 from deepprivacy_rt.sinks.window import WindowSettings, WindowSink
@@ -128,6 +128,19 @@ def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[byte
         assert keys.get(timeout=5) == expected
     player.finish()
     assert player.error is None and player.longest < 1 and player.exit_took < 1.5
+
+
+def test_a_picture_larger_than_the_screen_is_shown_whole(display: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    player = Player(WindowSink(WindowSettings()), make=lambda index: picture(index, (1600, 1200)))
+    player.start()
+    the_window()
+    deadline, colours = time.monotonic() + 20, 0
+    while colours < len(QUARTERS) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        image = screen(tmp_path).astype(int)
+        colours = sum(bool((np.abs(image - colour).max(2) < 10).sum() > 20_000) for colour in QUARTERS)
+    player.finish()
+    assert colours == len(QUARTERS)
 
 
 def test_display_that_hangs_ends_the_sink_and_nothing_else(display: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,7 @@ from deepprivacy_rt.types import Image
 
 _POLL = 10  # milliseconds
 _SIZE = 640, 360  # before the first picture
+_PART = 0.9  # of the desktop's sides that a window takes at most, unless it is enlarged
 _NAMES = {"\b": "backspace", "\t": "tab", "\n": "enter", "\r": "enter", "\x1b": "escape", " ": "space"}
 _DESKTOPS = "x11,wayland"
 """On Linux; SDL would also take a bare console over, or draw into nothing and call that success."""
@@ -66,9 +67,9 @@ class _Window:
         self._image: Image | None = None
 
     def show(self, image: Image) -> None:
-        """Draw an (h, w, 3) uint8 RGB picture; the first one gives the window its size."""
+        """Draw an (h, w, 3) uint8 RGB picture; the first one gives the window its size, where the desktop has room."""
         if self._image is None:
-            self._window.size = image.shape[1], image.shape[0]
+            self._make_room(image.shape[1], image.shape[0])
         self._image = image
         self._draw()
 
@@ -84,6 +85,12 @@ class _Window:
         if uncovered and self._image is not None:
             self._draw()
         return [name for name in names if name]
+
+    def _make_room(self, width: int, height: int) -> None:
+        desktop_width, desktop_height = self._pygame.display.get_desktop_sizes()[0]
+        scale = min(1.0, _PART * desktop_width / width, _PART * desktop_height / height)
+        self._window.size = max(1, round(width * scale)), max(1, round(height * scale))
+        self._window.position = self._pygame.WINDOWPOS_CENTERED
 
     def _draw(self) -> None:
         assert self._image is not None
