@@ -95,7 +95,7 @@ def test_an_rtmp_server_gets_sound_and_picture_together(clip: Path, tmp_path: Pa
         url = f"{server.url}/{KEY}"
         with running("--source", clip, "--loop", "--audio", "--sink", url, *SMALL, folder=tmp_path) as process:
             process.status(lambda s: s["outputs"][0]["sound_seconds"] > 1)
-            subprocess.run(["ffmpeg", "-v", "error", "-i", url, "-t", "10", "-c", "copy", got], timeout=40, check=True)
+            subprocess.run(["ffmpeg", "-v", "error", "-i", url, "-t", "14", "-c", "copy", got], timeout=60, check=True)
             assert process.stop() == 0
     finally:
         server.kill()
