@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.diffusion import diffused
-from deepprivacy_rt.types import Affine, FacePatch, Image, Points, Replacement, SafeFrame
+from deepprivacy_rt.types import Affine, FacePatch, Image, Points, Replacement, SafeFrame, is_image_of
 
 Strength: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8: how much of the generated pixels there is, 255 for nothing else."""
@@ -73,14 +73,14 @@ class PatchBlender:
         if region is None:
             return
         strength = _faded_at_patch_border(_strength(patch.outline, feather, region), patch, feather, region)
-        generated = _resampled(_color_matched(replacement), patch.transform, scale, region)
+        generated = _resampled(_color_matched(replacement), replacement.transform, scale * replacement.zoom, region)
         _blend(generated, image[region.y0 : region.y1, region.x0 : region.x1], strength)
 
 
 def is_usable(replacement: Replacement) -> bool:
     """Say whether a replacement can be pasted, without trust in how it was made."""
-    image, expected = replacement.image, replacement.patch.image
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected.shape:
+    image = replacement.image
+    if not is_image_of(image, replacement.patch):
         return False
     color = image[0, 0]
     return bool((image[::8, ::8] != color).any() or (image != color).any() or replacement.patch.mask.all())
@@ -162,18 +162,19 @@ def _color_matched(replacement: Replacement) -> Image:
     """
     patch, generated = replacement.patch, replacement.image
     known = (~patch.mask).view(np.uint8)
-    difference = cv2.subtract(patch.image, generated, mask=known, dtype=cv2.CV_32F)
-    size = generated.shape[0]
+    size, own = patch.image.shape[0], generated.shape[0]
+    same = generated if own == size else cv2.resize(generated, (size, size), interpolation=cv2.INTER_AREA)
+    difference = cv2.subtract(patch.image, same, mask=known, dtype=cv2.CV_32F)
     shift = diffused(difference, known.astype(np.float32), min(COLOR_CELLS, size))
     if shift is None:
         return generated
     np.clip(shift, -LARGEST_COLOR_SHIFT, LARGEST_COLOR_SHIFT, out=shift)
-    wide = cv2.resize(shift, (size, size), interpolation=cv2.INTER_LINEAR)
+    wide = cv2.resize(shift, (own, own), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.add(generated, wide, dtype=cv2.CV_8U))
 
 
 def _resampled(image: Image, transform: Affine, scale: float, region: _Region) -> Image:
-    """Return the patch as seen in a region of the frame: bicubic when enlarged, averaged when reduced.
+    """Return a patch's picture as seen in a region of the frame: bicubic when enlarged, averaged when reduced.
 
     It is brought to the frame's resolution first and turned then: five times faster than a bicubic warp. Twice its own
     resolution is enough for that; bilinear taps between such pixels lose nothing to be seen (51 dB to a bicubic warp).
@@ -193,7 +194,7 @@ def _resampled(image: Image, transform: Affine, scale: float, region: _Region) -
 
 
 def _into(transform: Affine, region: _Region) -> Affine:
-    """Return the map from the region's pixels to patch pixels."""
+    """Return the map from the region's pixels to those that frame pixels are mapped to."""
     matrix = np.array(transform)
     matrix[:, 2] += transform[:, :2] @ np.array([region.x0, region.y0], dtype=np.float64)
     return matrix

@@ -44,7 +44,7 @@ class FaceConfig:
 
     :ivar device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     :ivar model: the generator: ``face128`` draws faces of 128 pixels; ``face256`` refines them to 256, for more time.
-    :ivar precision: of the generator; ``auto``: int8 on CPUs with VNNI (a few grey levels from float32), bfloat16 on
+    :ivar precision: of the generator; ``auto``: int8 on CPUs with AVX2 (a few grey levels from float32), bfloat16 on
         other hardware that has it, else float32; ``f32``: float32 everywhere.
     :ivar privacy: ``standard``: mouth and eyelids of a generated face follow the original's, by three numbers;
         ``strict``: nothing of a face but box and keypoints is read, and generated faces stay at rest.

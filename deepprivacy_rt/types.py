@@ -249,7 +249,8 @@ class FacePatch:
 class Replacement:
     """A synthetic face for one patch.
 
-    :ivar image: (s, s, 3) uint8 RGB over the whole patch; pixels outside of the mask serve only to blend.
+    :ivar image: (k · s, k · s, 3) uint8 RGB over the whole patch, in 1 to ``LARGEST_ZOOM`` times its resolution; pixels
+        outside of the mask serve only to blend.
     """
 
     patch: FacePatch
@@ -257,8 +258,33 @@ class Replacement:
 
     def __post_init__(self) -> None:
         _check_image(self.image, "replacement image")
-        if self.image.shape != self.patch.image.shape:
-            raise ValueError(f"replacement must be {self.patch.image.shape}, not {self.image.shape}")
+        if not is_image_of(self.image, self.patch):
+            raise ValueError(f"replacement must be {self.patch.image.shape} or a multiple, not {self.image.shape}")
+
+    @property
+    def zoom(self) -> int:
+        """Its pixels per patch pixel, along a side."""
+        return int(self.image.shape[0] // self.patch.image.shape[0])
+
+    @property
+    def transform(self) -> Affine:
+        """(2, 3) float64, maps frame pixels to pixels of ``image``."""
+        matrix = self.patch.transform * self.zoom
+        # Pixel centres: zoomed = (patch + 0.5) * zoom - 0.5
+        matrix[:, 2] += 0.5 * self.zoom - 0.5
+        return matrix
+
+
+LARGEST_ZOOM = 4
+
+
+def is_image_of(image: object, patch: FacePatch) -> bool:
+    """Say whether something is a picture of a whole patch, in its resolution or a small multiple of it."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
+        return False
+    size = patch.image.shape[0]
+    zoom = int(image.shape[0] // size)
+    return 1 <= zoom <= LARGEST_ZOOM and bool(image.shape == (zoom * size, zoom * size, 3))
 
 
 class Coverage(enum.Enum):

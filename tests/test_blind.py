@@ -66,7 +66,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
 
 @lru_cache(maxsize=3)
 def trained_gan(quantized: Path | None, model: str = "face128") -> GanGenerator:
-    """In int8 where a file is given and the CPU has VNNI."""
+    """In int8 where a file is given and the CPU is fast in it."""
     return GanGenerator(Weights().path(model), device="cpu", salt=b"test", quantized=quantized)
 
 

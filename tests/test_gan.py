@@ -26,7 +26,7 @@ from deepprivacy_rt.generators.gan_torch import TorchExecutor
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
-from deepprivacy_rt.runtimes.openvino import cpu_has_vnni
+from deepprivacy_rt.runtimes.openvino import cpu_has_int8
 from deepprivacy_rt.testing import make_detection
 from deepprivacy_rt.tracking import OnlineTracker
 from deepprivacy_rt.types import FacePatch, Frame
@@ -47,8 +47,8 @@ def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gan(request: pytest.FixtureRequest, weights: Path, conversions: Path) -> GanGenerator:
     quantized = None
     if request.param == "int8":
-        if not cpu_has_vnni():
-            pytest.skip("this CPU has no AVX-512 VNNI: int8 is not used on it")
+        if not cpu_has_int8():
+            pytest.skip("this CPU has no AVX2: int8 is not used on it")
         quantized = Weights().path("face128-int8")
     return GanGenerator(weights, device="cpu", salt=b"salt", cache_dir=conversions, quantized=quantized)
 
@@ -156,7 +156,7 @@ def make_face() -> Callable[..., np.ndarray]:
     return make
 
 
-@pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")
+@pytest.mark.skipif(not cpu_has_int8(), reason="this CPU has no AVX2: int8 is not used on it")
 @pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 3, 6), (1.0, 6, 9)], ids=["usual", "garish"])
 def test_int8_is_close_to_float32(
     colourfulness: float, mean: float, worst: float, weights: Path, quantized: Path
@@ -188,20 +188,20 @@ def precision_of(generator: GanGenerator) -> str:
     return executor.precision
 
 
-def test_int8_is_used_where_the_cpu_has_vnni_and_not_where_float32_was_asked_for(
+def test_int8_is_used_where_the_cpu_has_int8_and_not_where_float32_was_asked_for(
     weights: Path, quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(**options: str) -> GanGenerator:
         return GanGenerator(weights, device="cpu", salt=b"", cache_dir=tmp_path, quantized=quantized, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_vnni", lambda: True)
+    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_int8", lambda: True)
     assert precision_of(make()) == "int8"
     assert precision_of(make(precision="f32")) == "f32"
-    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_vnni", lambda: False)
+    monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_int8", lambda: False)
     assert precision_of(make()) in ("f32", "bf16")
 
 
-@pytest.mark.skipif(not cpu_has_vnni(), reason="this CPU has no AVX-512 VNNI: int8 is not used on it")
+@pytest.mark.skipif(not cpu_has_int8(), reason="this CPU has no AVX2: int8 is not used on it")
 def test_int8_needs_no_pytorch(weights: Path, quantized: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from deepprivacy_rt.generators.gan import GanGenerator; "

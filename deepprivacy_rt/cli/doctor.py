@@ -96,13 +96,13 @@ def _models() -> Iterator[Finding]:
 
 
 def _openvino() -> Iterator[Finding]:
-    from deepprivacy_rt.runtimes.openvino import cpu_has_bf16, cpu_has_vnni, is_installed
+    from deepprivacy_rt.runtimes.openvino import cpu_has_bf16, cpu_has_int8, is_installed
 
     if not is_installed():
         cure = "pip install 'deepprivacy-rt[openvino]'"
         yield Finding("OpenVINO", "missing", "networks run through PyTorch, at half the speed", cure=cure)
         return
-    precision = "int8" if cpu_has_vnni() else "bfloat16" if cpu_has_bf16() else "float32"
+    precision = "int8" if cpu_has_int8() else "bfloat16" if cpu_has_bf16() else "float32"
     yield Finding("OpenVINO", "ok", f"the generator runs in {precision} on this CPU")
 
 

@@ -18,7 +18,7 @@ from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.networks.pool import LatentSource
 from deepprivacy_rt.networks.prior import read_prior
-from deepprivacy_rt.runtimes.openvino import cpu_has_vnni, is_installed
+from deepprivacy_rt.runtimes.openvino import cpu_has_int8, is_installed
 from deepprivacy_rt.types import FacePatch, FaceTrack, Replacement
 
 Floats = NDArray[np.float32]
@@ -56,7 +56,7 @@ class GanGenerator:
     :param salt: the session's secret; the same salt and identity give the same face.
     :param cache_dir: for converted networks.
     :param quantized: the same network in int8, an OpenVINO ``.xml`` file with its ``.bin`` beside it, both verified.
-    :param precision: ``auto`` takes int8 on CPUs with VNNI, bf16 on hardware that has it, else float32; ``f32`` is
+    :param precision: ``auto`` takes int8 on CPUs with AVX2, bf16 on hardware that has it, else float32; ``f32`` is
         float32 everywhere.
     :param pool: latents that were looked at, (n, latent) float32; None: they are drawn from the prior.
     :param runtime: ``auto`` takes OpenVINO on the CPU where it is installed; ``torch`` PyTorch everywhere.
@@ -88,8 +88,7 @@ class GanGenerator:
         if own and device == "cpu" and is_installed():
             from deepprivacy_rt.generators.gan_openvino import load_float, load_quantized
 
-            # Without VNNI, sums of int8 products saturate, and there is little to gain.
-            if quantized is not None and not exact and cpu_has_vnni():
+            if quantized is not None and not exact and cpu_has_int8():
                 return load_quantized(quantized)
             return load_float(weights, self._prior, cache_dir, exact=exact)
         from deepprivacy_rt.generators.gan_torch import TorchExecutor

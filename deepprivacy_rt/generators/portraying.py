@@ -25,13 +25,13 @@ from deepprivacy_rt.portraits.bank import PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
 from deepprivacy_rt.portraits.pose import fit_pose
-from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.portraits.relief import Drawn, Relief, Texture, draw
 from deepprivacy_rt.stages import Generator, TakesTurns
 from deepprivacy_rt.types import FacePatch, FaceTrack, Image, Replacement
 
 _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
-_TONE_CELLS = 32
+_TONE_CELLS = 28
 _TONE_BLUR = 0.12
 """Parts of the patch side over which tone and light are the network's."""
 _LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
@@ -43,6 +43,9 @@ _SMOOTHING_SECONDS = 0.05
 """Time constant for poses and tones of a face that is nearly at rest within its patch."""
 _TREMBLE, _MOVE = 0.012, 0.05
 """Parts of the patch side: a pose that differs by no more is smoothed, one that differs by more is taken at once."""
+_ZOOM, _LEAST_ENLARGED, _FINE = 2, 1.2, 256
+"""How much finer a portrait is drawn, where a patch pixel is at least so many pixels of the frame, in patches below
+that size."""
 _REMEMBERED = 1024
 """Identities whose portrait is remembered."""
 _INSIDE, _TEETH = np.array([[70, 28, 28], [205, 192, 178]], np.float32)
@@ -54,7 +57,7 @@ _DARKER_DEEP = 0.55
 class _Face:
     """What an identity looks like. :ivar head: (6, 3) keypoints."""
 
-    texture: Image
+    texture: Texture
     relief: Relief
     head: NDArray[np.float64]
 
@@ -122,7 +125,7 @@ class PortraitGenerator:
         pose = fit_pose(patch.keypoints, head)
         if earlier is not None:
             pose = earlier.pose + self._new_share(earlier.pose, pose, head, size) * (pose - earlier.pose)
-        drawn = draw(face.texture, self._bank.cover, face.relief, pose, track.expression, self._bank.gestures, size)
+        drawn = draw(face.texture, face.relief, pose, track.expression, self._bank.gestures, size, _zoom(patch))
         tone = tones(answer.image, drawn)
         if earlier is not None:
             tone = np.asarray(earlier.tones + self._share * (tone - earlier.tones), np.float32)
@@ -144,7 +147,9 @@ class PortraitGenerator:
         chosen, other, own = self._choice(identity, answer)
         portrait, partner = self._bank.portraits[chosen], self._bank.portraits[other]
         relief = Relief.of(np.asarray(own * portrait.place + (1 - own) * partner.place, np.float32))
-        face = _Face(portrait.texture, relief, own * portrait.head + (1 - own) * partner.head)
+        face = _Face(
+            Texture.of(portrait.texture, self._bank.cover), relief, own * portrait.head + (1 - own) * partner.head
+        )
         self._faces[identity] = face
         if len(self._faces) > _REMEMBERED:
             forgotten, _ = self._faces.popitem(last=False)
@@ -173,37 +178,52 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     """Return a network's face with a portrait's features, in the tone and light of the network's.
 
     :param face: (s, s, 3) uint8. :param tone: see ``tones``.
+    :return: in the resolution that the portrait was drawn for.
     """
-    size = len(face)
-    share = drawn.share
-    mouth = drawn.mouth[..., None]
+    side, window = drawn.side, drawn.window
+    whole = face if len(face) == side else cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
+    gain, level = (
+        cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)[window]
+        for part in (_CONTRAST * tone[..., :3], (1 - _CONTRAST) * tone[..., 3:])
+    )
+    base = whole[window]
+    picture = cv2.add(cv2.multiply(_with_mouth(drawn), gain, dtype=cv2.CV_32F), level)
+    difference = cv2.subtract(picture, base, dtype=cv2.CV_32F)
+    share = cv2.merge((drawn.share, drawn.share, drawn.share))
+    result = whole.copy()
+    result[window] = cv2.add(base, cv2.multiply(difference, share), dtype=cv2.CV_8U)
+    return np.asarray(result, np.uint8)
+
+
+def _with_mouth(drawn: Drawn) -> Image | Floats:
+    """Return the portrait with the inside of its open mouth."""
+    if drawn.mouth is None or drawn.teeth is None:
+        return drawn.image
     bite = drawn.teeth[..., None]
-    picture = drawn.image.astype(np.float32)
     inside = _INSIDE * (1 - bite) + _TEETH * bite * (1 - _DARKER_DEEP * (1 - bite))
-    picture += mouth * (inside - picture)
-    whole = np.asarray(cv2.resize(tone, (size, size), interpolation=cv2.INTER_LINEAR))
-    level = whole[..., 3:]
-    picture = level + _CONTRAST * (picture * whole[..., :3] - level)
-    base = face.astype(np.float32)
-    return np.asarray(np.rint(np.clip(base + share[..., None] * (picture - base), 0, 255)), np.uint8)
+    picture = drawn.image.astype(np.float32)
+    picture += drawn.mouth[..., None] * (inside - picture)
+    return picture
 
 
 def tones(face: Image, drawn: Drawn) -> Floats:
-    """Return what a portrait is multiplied by, so that the tones of its skin are the face's, and these, (…, …, 6)."""
+    """Return what a portrait is multiplied by, so that the tones of its skin are the face's, and these, (c, c, 6)."""
     cells = (_TONE_CELLS, _TONE_CELLS)
+    coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_AREA)
     weight, deviation = drawn.skin[..., None], _TONE_BLUR * _TONE_CELLS
-    sums = [
-        cv2.GaussianBlur(
-            cv2.resize(picture.astype(np.float32) * weight, cells, interpolation=cv2.INTER_AREA),
-            (0, 0),
-            deviation,
-        )
-        for picture in (face, drawn.image)
-    ]
-    ratio = np.clip((sums[0] + 0.1) / (sums[1] + 0.1), _LEAST_GAIN, _MOST_GAIN)
-    amount = cv2.GaussianBlur(cv2.resize(drawn.skin, cells, interpolation=cv2.INTER_AREA), (0, 0), deviation)
-    level = sums[0] / (amount[..., None] + 1e-3)
+    own, portrait, amount = (
+        cv2.GaussianBlur(cv2.resize(part, cells, interpolation=cv2.INTER_AREA), (0, 0), deviation)
+        for part in (coarse * weight, drawn.coarse * weight, drawn.skin)
+    )
+    ratio = np.clip((own + 0.1) / (portrait + 0.1), _LEAST_GAIN, _MOST_GAIN)
+    level = own / (amount[..., None] + 1e-3)
     return np.asarray(np.concatenate([ratio, level], axis=-1), np.float32)
+
+
+def _zoom(patch: FacePatch) -> int:
+    """Return how much finer than its patch a portrait is drawn: no patch of 128 shows what a picture has."""
+    enlarged = 1.0 / math.hypot(patch.transform[0, 0], patch.transform[1, 0])
+    return _ZOOM if enlarged > _LEAST_ENLARGED and len(patch.image) < _FINE else 1
 
 
 def _skin(answer: Replacement) -> Floats:

@@ -11,7 +11,7 @@ from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.pipeline.reports import FaceReport, FrameReport
 from deepprivacy_rt.pipeline.timing import StageTimes
 from deepprivacy_rt.stages import Blender, Cropper, ExpressionReader, Generator, TakesTurns
-from deepprivacy_rt.types import Coverage, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
+from deepprivacy_rt.types import Coverage, FacePatch, FaceTrack, Frame, Replacement, SafeFrame, is_image_of
 
 _WITHHELD_GRAY = 96
 
@@ -244,9 +244,8 @@ def _flaw(answer: object, missing: dict[int, FacePatch]) -> str | None:
         return f"generator returned a {type(answer).__name__}"
     if id(answer.patch) not in missing:
         return "generator returned a face for a patch that it was not given, or a second one"
-    image, expected = answer.image, answer.patch.image.shape
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected:
-        return f"track {answer.patch.track.track_id}: image is not {expected} uint8"
+    if not is_image_of(answer.image, answer.patch):
+        return f"track {answer.patch.track.track_id}: image is not {answer.patch.image.shape} uint8, or a multiple"
     return None
 
 

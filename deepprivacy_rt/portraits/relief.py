@@ -7,6 +7,7 @@ Mapping", 2000, and the position maps of Feng et al., "Joint 3D Face Reconstruct
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +20,8 @@ from deepprivacy_rt.types import Expression, Image
 
 _GRID = 56
 """Cells in which places are looked for: they change slowly over a face."""
+_SOFT = 3
+"""Texels over which a texture is averaged for that."""
 _STEPS = 4
 _LARGEST_STEP = 0.25
 _FLAT_Z = -0.05
@@ -48,50 +51,92 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """A portrait on a patch.
+class Texture:
+    """A face's picture over the canonical square.
 
-    :ivar image: (s, s, 3) uint8. :ivar share: (s, s) 0 to 1, where it is to be seen.
-    :ivar skin: (s, s) 0 to 1, where it is skin without eyes, brows and lips.
-    :ivar mouth: (s, s) 0 to 1, how much is the inside of an open mouth, of which a portrait at rest shows nothing.
-    :ivar teeth: (s, s) 0 to 1, how much of that is teeth.
+    :ivar image: (t, t, 3) uint8. :ivar soft: the same, blurred to what a coarse grid can show.
+    :ivar cover: (t, t, 2) how much of it is face, and how much is skin without eyes, brows and lips, 0 to 1.
     """
 
     image: Image
+    soft: Image
+    cover: Floats
+
+    @classmethod
+    def of(cls, image: Image, cover: Floats) -> Texture:
+        """Return the texture of a (t, t, 3) picture."""
+        return cls(image, np.asarray(cv2.blur(image, (_SOFT, _SOFT)), np.uint8), cover)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A portrait on a patch: fine in the window of it where it is to be seen, and coarse all over.
+
+    :ivar side: of the whole picture. :ivar window: rows and columns of it, (h, w) pixels, of which the next four
+        tell.
+    :ivar image: (h, w, 3) uint8. :ivar share: (h, w) float32 0 to 1, how much of it is to be seen.
+    :ivar mouth: (h, w) 0 to 1, how much is the inside of an open mouth, of which a portrait at rest shows nothing;
+        None: nothing is. :ivar teeth: how much is teeth, which is part of that.
+    :ivar coarse: (g, g, 3) uint8 over the whole patch. :ivar skin: (g, g) 0 to 1, where that is to be seen, and skin.
+    """
+
+    side: int
+    window: tuple[slice, slice]
+    image: Image
     share: Floats
+    mouth: Floats | None
+    teeth: Floats | None
+    coarse: Image
     skin: Floats
-    mouth: Floats
-    teeth: Floats
 
 
 def draw(
-    texture: Image,
-    cover: Floats,
+    texture: Texture,
     relief: Relief,
     pose: NDArray[np.float64],
     doing: Expression,
     gestures: Gestures,
     size: int,
+    zoom: int = 1,
 ) -> Drawn:
     """Draw a portrait.
 
-    :param texture: (t, t, 3) canonical picture.
-    :param cover: (t, t, 2) how much of it is face, and how much skin, 0 to 1.
     :param pose: (2, 4), from canonical points to pixels of the patch, see ``fit_pose``.
-    :param size: side of the patch.
+    :param size: side of the patch. :param zoom: pixels of the picture per patch pixel, along a side.
     """
     grid = min(size // 2, _GRID)
     places, seen = _solve(relief, pose, grid, size)
     texels, inside, teeth = gestures.texels(places, doing)
-    where = to_map(texels, len(texture))
-    whole = cv2.resize(where, (size, size), interpolation=cv2.INTER_LINEAR)
-    x, y = cv2.split(whole)
-    border = cv2.BORDER_REPLICATE
-    image = cv2.remap(texture, x, y, cv2.INTER_CUBIC, borderMode=border)
-    shares = cv2.remap(cover, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    shares *= cv2.resize(seen, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
-    mouth, bite = (np.asarray(cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR)) for one in (inside, teeth))
-    return Drawn(np.asarray(image, np.uint8), shares[..., 0], shares[..., 1], mouth, bite)
+    where = to_map(texels, len(texture.image))
+    x, y = cv2.split(where)
+    coarse = cv2.remap(texture.soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    covered = cv2.remap(texture.cover, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) * seen[..., None]
+    side = size * zoom
+    window = _window(covered[..., 0] > 0, side)
+    x, y = (_enlarged(one, side, window) for one in (x, y))
+    image = cv2.remap(texture.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.remap(texture.cover[..., 0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    share *= _enlarged(seen, side, window)
+    opened = bool(inside.any())
+    mouth, bite = (_enlarged(one, side, window) if opened else None for one in (inside, teeth))
+    return Drawn(
+        side, window, np.asarray(image, np.uint8), share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1]
+    )
+
+
+def _window(seen: NDArray[np.bool_], side: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a picture in which any cell of a grid, or one beside it, is seen."""
+    cell = side / len(seen)
+    ranges = []
+    for axis in (1, 0):
+        found = np.flatnonzero(seen.any(axis=axis))
+        first, last = (int(found[0]), int(found[-1])) if len(found) else (0, 0)
+        ranges.append(slice(max(math.floor((first - 1) * cell), 0), min(math.ceil((last + 2) * cell), side)))
+    return ranges[0], ranges[1]
+
+
+def _enlarged(cells: Floats, side: int, window: tuple[slice, slice]) -> Floats:
+    return np.ascontiguousarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR)[window])
 
 
 def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> tuple[Floats, Floats]:

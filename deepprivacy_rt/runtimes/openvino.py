@@ -19,8 +19,8 @@ from deepprivacy_rt.errors import EnvironmentProblem, StageError, WeightsError
 
 Precision: TypeAlias = Literal["f32", "bf16"]
 
-_AVX512_VNNI = 23
-"""CV_CPU_AVX_512VNNI of OpenCV's cvdef.h, which has no name in Python."""
+_AVX2 = 11
+"""CV_CPU_AVX2 of OpenCV's cvdef.h, which has no name in Python."""
 _CURE = "OpenVINO is not installed; cure: pip install 'deepprivacy-rt[openvino]'"
 
 
@@ -34,9 +34,13 @@ def cpu_has_bf16() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def cpu_has_vnni() -> bool:
-    """Tell whether this CPU sums int8 products in hardware (AVX-512 VNNI; OpenVINO lists INT8 for every x86)."""
-    return bool(cv2.checkHardwareSupport(_AVX512_VNNI))
+def cpu_has_int8() -> bool:
+    """Tell whether int8 is faster than float32 on this CPU: AVX2, on x86.
+
+    With VNNI it takes a third of the time, without it 50 to 60 % (docs/performance.md). Without it two products may in
+    principle exceed the 16 bits that they are summed in; no shipped network's do (``training.quantize`` measures it).
+    """
+    return bool(cv2.checkHardwareSupport(_AVX2))
 
 
 def _core() -> Any:

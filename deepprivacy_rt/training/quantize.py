@@ -1,4 +1,4 @@
-"""An int8 form of a trained generator for CPUs with VNNI: post-training quantization by NNCF, checked before use.
+"""An int8 form of a trained generator for CPUs: post-training quantization by NNCF, checked before use.
 
     python -m deepprivacy_rt.training.quantize weights/face128.safetensors PACK weights/ --sheet int8.png
 
@@ -133,7 +133,7 @@ def _options(nncf: Any) -> Any:
         min=StatisticsCollectorParameters(StatisticsType.QUANTILE, AggregatorType.MIN, quantile_outlier_prob=_OUTLIERS),
         max=StatisticsCollectorParameters(StatisticsType.QUANTILE, AggregatorType.MAX, quantile_outlier_prob=_OUTLIERS),
     )
-    # The model runs with VNNI only, which cannot overflow.
+    # Nothing saturates even where sums are kept in 16 bits (CPUs without VNNI: the check below was run on one).
     return nncf.AdvancedQuantizationParameters(
         overflow_fix=nncf.OverflowFix.DISABLE, activations_range_estimator_params=widest
     )
