@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.generators.solid import SolidGenerator
-from deepprivacy_rt.generators.steady import SteadyGenerator
+from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator, Turns
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
 from deepprivacy_rt.pipeline import (
     CanvasReplacer,
@@ -64,7 +64,8 @@ class Anonymizer:
         replaced stage by stage, on the CPU but for the generator.
     :ivar notes: what a user should know about the choices made, one line each.
     :ivar steady: whether faces are calmed from frame to frame; fills and mosaics are calm by themselves.
-    :ivar turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
+    :ivar turns: which faces are not drawn at every frame.
+    :ivar read_from: so many faces in a frame that expressions are read at every second frame only.
     :ivar mesh: reads expressions; None: faces stay at rest.
     :ivar finish: takes the generator of one stream and its frame rate, and makes what goes on with its faces; None:
         nothing does.
@@ -77,7 +78,8 @@ class Anonymizer:
     device: str
     notes: tuple[str, ...]
     steady: bool = False
-    turns_from: int = 2
+    turns: Turns = field(default_factory=Turns)
+    read_from: int = 2
     new_painter: Callable[[float], Painter] | None = None
     mesh: FaceMesh | None = None
     finish: Callable[[Generator, float], Generator] | None = None
@@ -85,7 +87,7 @@ class Anonymizer:
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
-        made = SteadyGenerator(self.generator, frame_rate, self.turns_from) if self.steady else self.generator
+        made = SteadyGenerator(self.generator, frame_rate, self.turns) if self.steady else self.generator
         return self.finish(made, frame_rate) if self.finish is not None else made
 
     def new_replacer(self, frame_rate: float, times: StageTimes | None = None) -> Replacer:
@@ -94,7 +96,7 @@ class Anonymizer:
         :param frame_rate: frames per second.
         :param times: where the time of the stages is noted; None: only in its own.
         """
-        expressions = ExpressionReader(self.mesh, frame_rate, self.turns_from) if self.mesh is not None else None
+        expressions = ExpressionReader(self.mesh, frame_rate, self.read_from) if self.mesh is not None else None
         if self.new_painter is not None:
             return CanvasReplacer(self.new_painter(frame_rate), times, expressions)
         size = self.generator.patch_size
@@ -150,12 +152,19 @@ def build_anonymizer(
         device=device,
         notes=(*notes, *more),
         steady=config.filter == "gan",
-        turns_from=1 if config.effort == "fast" else 2,
+        turns=_turns(config, portrayed=not on_device),
+        read_from=1 if config.effort == "fast" else 2,
         new_painter=stages.new_painter,
         mesh=mesh,
         finish=make_portraits(config, weights, salt) if config.filter == "gan" and not on_device else None,
         batches=_batches(generator) if config.filter == "gan" else None,
     )
+
+
+def _turns(config: FaceConfig, *, portrayed: bool) -> Turns:
+    if config.effort == "thorough" or not portrayed:
+        return Turns(faces=1 if config.effort == "fast" else 2)
+    return PORTRAYED
 
 
 def _batches(generator: Generator) -> Callable[[], BatchCounts]:

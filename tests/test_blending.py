@@ -146,9 +146,24 @@ def test_the_patch_lands_where_it_was_cut(roll: float, size: float) -> None:
     track = dataclasses.replace(track, keypoints=points)
     frame = make_frame(0, 640, 480)
     safe, (patch,) = prepare(frame, track)
-    whole = cv2.warpAffine(frame.image, patch.transform, (SIZE, SIZE), flags=cv2.INTER_AREA)
-    result = PatchBlender().paste(safe, [Replacement(patch, whole)]).image
-    assert np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 1.5
+    for zoom in (1, 2, 3):
+        side = zoom * SIZE
+        matrix = Replacement(patch, np.zeros((side, side, 3), np.uint8)).transform
+        whole = cv2.warpAffine(frame.image, matrix, (side, side), flags=cv2.INTER_AREA)
+        result = PatchBlender().paste(safe, [Replacement(patch, whole)]).image
+        assert np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 1.5
+
+
+def test_a_finer_picture_keeps_its_detail_and_gets_the_same_colours() -> None:
+    """A checkerboard of single pixels is one grey in the patch's own resolution."""
+    safe, (patch,) = prepare(flat_frame((90, 120, 150)), make_track(320, 240, 220))
+    fine = np.where(np.indices((2 * SIZE, 2 * SIZE)).sum(axis=0)[..., None] % 2, 200, 56).astype(np.uint8)
+    fine = np.repeat(fine, 3, 2)
+    plain = cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    shown, blurred = (PatchBlender().paste(safe, [Replacement(patch, one)]).image for one in (fine, plain))
+    inside = shown[200:280, 280:360].astype(float)
+    assert inside.std() > 3 * blurred[200:280, 280:360].std()
+    assert np.abs(inside.mean(axis=(0, 1)) - (90, 120, 150)).max() < 4
 
 
 def test_faces_over_the_border_and_outside() -> None:
@@ -193,11 +208,14 @@ def test_a_cover_larger_than_its_patch_stays_filled_beyond_it() -> None:
         np.full((SIZE, SIZE, 3), np.nan, np.float32),
         noise_image()[:64],
         noise_image()[..., 0],
+        np.repeat(noise_image(), 2, 0),
+        np.repeat(np.repeat(noise_image(), 2, 0)[:192], 2, 1)[:, :192],
+        np.repeat(np.repeat(noise_image(), 8, 0), 8, 1),
         noise_image().astype(np.float64),
         np.full((SIZE, SIZE, 3), 77, np.uint8),
         None,
     ],
-    ids=["NaN", "half", "grey", "float", "flat", "none"],
+    ids=["NaN", "half", "grey", "twice as high", "half more", "far too large", "float", "flat", "none"],
 )
 def test_a_broken_replacement_is_left_out_and_the_others_pasted(image: object) -> None:
     safe, (first, second) = prepare(make_frame(0, 640, 480), make_track(150, 240, 90, 0), make_track(450, 240, 90, 1))

@@ -117,6 +117,11 @@ BROKEN_GENERATORS = {
     "NaN": (with_image(lambda image: np.full(image.shape, np.nan, np.float32)), [FILLED, FILLED]),
     "float": (with_image(lambda image: image.astype(np.float32)), [FILLED, FILLED]),
     "wrong shape": (with_image(lambda image: image[:32]), [FILLED, FILLED]),
+    "half as large again": (
+        with_image(lambda image: np.repeat(image, 3, 0)[::2].repeat(3, 1)[:, ::2]),
+        [FILLED, FILLED],
+    ),
+    "twice as high": (with_image(lambda image: np.repeat(image, 2, 0)), [FILLED, FILLED]),
     "no image": (with_image(lambda image: None), [FILLED, FILLED]),
     "one flat colour": (with_image(lambda image: np.zeros_like(image)), [FILLED, FILLED]),
 }

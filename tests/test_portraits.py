@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from portrait_patches import patch_of
@@ -20,7 +22,7 @@ from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_po
 from deepprivacy_rt.portraits.canonical import map_points, to_map
 from deepprivacy_rt.portraits.gestures import gap_of
 from deepprivacy_rt.portraits.pose import fit_pose, rotation
-from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.portraits.relief import Drawn, Relief, Texture, draw
 from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_frame
 from deepprivacy_rt.training.portraits import read_list
 from deepprivacy_rt.types import REST, Coverage, Expression, FacePatch, Replacement
@@ -38,11 +40,35 @@ def turned(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
     return rotation(*np.array([[yaw], [pitch], [roll]]))[0]
 
 
-def drawn(yaw: float = 0.0, doing: Expression = REST, number: int = 0, scale: float = 55.0) -> Drawn:
-    portrait = bank().portraits[number]
-    pose = np.hstack([scale * turned(yaw)[:2], [[SIZE / 2], [SIZE / 2]]])
-    relief = Relief.of(portrait.place)
-    return draw(portrait.texture, bank().cover, relief, pose, doing, bank().gestures, SIZE)
+@dataclass(frozen=True)
+class Picture:
+    """A drawn portrait on its whole patch: (s, s, …) arrays."""
+
+    image: np.ndarray
+    share: np.ndarray
+    mouth: np.ndarray
+    teeth: np.ndarray
+
+    @classmethod
+    def of(cls, drawn: Drawn) -> Picture:
+        def whole(part: np.ndarray | None, depth: tuple[int, ...] = ()) -> np.ndarray:
+            picture = np.zeros((drawn.side, drawn.side, *depth), np.float32)
+            if part is not None:
+                picture[drawn.window] = part
+            return picture
+
+        return cls(whole(drawn.image, (3,)), whole(drawn.share), whole(drawn.mouth), whole(drawn.teeth))
+
+
+def sketch(yaw: float = 0.0, doing: Expression = REST, relief: Relief | None = None, zoom: int = 1) -> Drawn:
+    portrait = bank().portraits[0]
+    pose = np.hstack([55 * turned(yaw)[:2], [[SIZE / 2], [SIZE / 2]]])
+    texture = Texture.of(portrait.texture, bank().cover)
+    return draw(texture, relief or Relief.of(portrait.place), pose, doing, bank().gestures, SIZE, zoom)
+
+
+def drawn(yaw: float = 0.0, doing: Expression = REST, relief: Relief | None = None) -> Picture:
+    return Picture.of(sketch(yaw, doing, relief))
 
 
 def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path) -> None:
@@ -73,9 +99,7 @@ def test_keypoints_that_are_one_point_give_a_finite_pose() -> None:
 def test_seen_from_the_front_a_portrait_is_its_texture() -> None:
     front, places = drawn(), map_points(48)
     flat = Relief.of(np.concatenate([places, np.zeros_like(places[..., :1])], axis=-1))
-    portrait = bank().portraits[0]
-    pose = np.hstack([55 * np.eye(3)[:2], [[SIZE / 2], [SIZE / 2]]])
-    plain = draw(portrait.texture, bank().cover, flat, pose, REST, bank().gestures, SIZE)
+    plain = drawn(relief=flat)
     both = (front.share > 0.9) & (plain.share > 0.9)
     assert both.mean() > 0.15
     # Its own relief is not the mean's, so features are moved by a few pixels: alike, but not the same.
@@ -115,6 +139,41 @@ def test_lids_come_down_over_the_eyes_and_nowhere_else() -> None:
     right_eye = bank().portraits[0].head[0, :2] * 55 + SIZE / 2
     assert len(rows) > 20 and abs(columns.mean() - right_eye[0]) < 8 and abs(rows.mean() - right_eye[1]) < 12
     assert columns.max() < SIZE / 2 + 4  # the left eye stays open
+
+
+def test_a_finer_picture_shows_the_same() -> None:
+    doing = Expression(0.5, 0.2, 0.7)
+    plain, fine = sketch(0.2, doing), sketch(0.2, doing, zoom=2)
+    assert (plain.side, fine.side) == (SIZE, 2 * SIZE)
+    assert np.array_equal(plain.coarse, fine.coarse) and np.array_equal(plain.skin, fine.skin)
+    once, twice = Picture.of(plain), Picture.of(fine)
+    for name in ("image", "share", "mouth", "teeth"):
+        small = cv2.resize(getattr(twice, name), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        off = np.abs(small - getattr(once, name))[once.share > 0.2]
+        assert off.mean() < (4.0 if name == "image" else 0.01), name
+
+
+def test_what_is_seen_lies_in_the_window() -> None:
+    """Beyond it the network's face stays, so nothing may be cut off."""
+    for yaw in (-0.7, 0.0, 0.5):
+        found = sketch(yaw)
+        inside = found.share.shape
+        assert inside[0] < 0.95 * SIZE and inside[1] < 0.95 * SIZE
+        edge = [found.share[0], found.share[-1], found.share[:, 0], found.share[:, -1]]
+        assert max(float(part.max()) for part in edge) < 0.02
+
+
+def test_a_head_that_is_nowhere_in_the_patch_changes_nothing() -> None:
+    away = Relief.of(bank().portraits[0].place + np.array([50, 0, 0], np.float32))
+    found = sketch(relief=away)
+    assert not found.share.any() and not found.skin.any()
+
+
+def test_a_large_face_gets_a_finer_portrait_and_a_small_one_none() -> None:
+    for size, zoom in ((40, 1), (80, 1), (120, 2)):
+        patch = patch_of(face=size)
+        [answer] = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0).generate([patch])
+        assert answer.zoom == zoom, size
 
 
 def test_maps_are_centred_on_their_pixels() -> None:

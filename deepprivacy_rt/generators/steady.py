@@ -4,8 +4,8 @@ All happens on aligned patches, so a face that moves through the picture stands 
 patch (a head that turns) is followed by warping the earlier face as the keypoints went. Wherever new and earlier
 picture still differ by more than a network's restlessness, the new one counts alone: nothing trails behind.
 
-Where several faces are in the picture, or a live stream is short of time, those that are at rest are drawn in turns, at
-every second frame, and the earlier face is moved along in between: docs/adr/0013-faces-at-rest-take-turns.md.
+Faces that are at rest are drawn in turns, and what was drawn last is moved along in between: with portraits always,
+else where several are in the picture or a live stream is short of time (docs/adr/0013-faces-at-rest-take-turns.md).
 
 Generated pixels are remembered, and the erased patch that they were made for: surroundings, nothing of a covered pixel.
 """
@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepprivacy_rt.geometry import transform_points
 from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Image, Points, Replacement
 
@@ -41,29 +41,47 @@ LARGEST_CHANGE = 40.0
 """Levels of 255 by which the mean of a whole face changes only at a cut."""
 LARGEST_REST = 0.012
 """The same for a face that is at rest: a pixel and a half of 128."""
-_LARGEST_GESTURE = 0.04
-"""Change of an opening of mouth or eye, 0 to 1, up to which a face is at rest."""
 _LARGEST_GLEAM = 5.0
 """Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
 the head moves before something."""
 _CONTEXT_STEP = 4
-_AGED = 0.5
-"""By how much more a face that was drawn two frames ago is forgotten than one of the frame before: with 1, the time
-constant would be kept, and faces would be less calm than if they were drawn every time."""
+_TREMBLE = 0.006, 0.018
+"""Parts of the patch side by which keypoints go astray together, and from which they went somewhere."""
 LEAST_TURN_RATE = 20.0
 """Frames per second below which every face is drawn for every frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
-    """The last face made for a track.
+class Turns:
+    """Who need not be drawn at every frame.
 
-    :ivar drawn: the patch that it was made for. :ivar track: where the face was in the frame before.
-    :ivar face: (s, s, 3) float32, 0 to 255, mixed but not rounded. :ivar age: frames since it was made.
+    :ivar faces: so many in a frame that those at rest are drawn in turns.
+    :ivar seconds: how long a picture serves, rounded down to frames, but for two of them at least.
+    :ivar gesture: change of an opening of mouth or eye, 0 to 1, up to which a face is at rest.
+    """
+
+    faces: int = 2
+    seconds: float = 0.0
+    gesture: float = 0.04
+
+
+PORTRAYED = Turns(faces=1, seconds=0.07, gesture=0.25)
+"""For faces that get their features from portraits: what is drawn is hair, ears and light."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The last face of a track.
+
+    :ivar drawn: the patch that the generator drew last. :ivar made: (s, s, 3) uint8, what it drew. :ivar age: frames
+        since then.
+    :ivar shown: the patch of the frame before. :ivar face: (s, s, 3) float32, 0 to 255, what was shown there, mixed but
+        not rounded.
     """
 
     drawn: FacePatch
-    track: FaceTrack
+    made: Image
+    shown: FacePatch
     face: Floats
     age: int = 0
 
@@ -77,22 +95,21 @@ class SteadyGenerator:
 
     :param generator: what it returns is checked no further than is needed here.
     :param frame_rate: frames per second, above 0.
-    :param turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
     """
 
-    def __init__(self, generator: Generator, frame_rate: float = 30.0, turns_from: int = 2) -> None:
+    def __init__(self, generator: Generator, frame_rate: float = 30.0, turns: Turns | None = None) -> None:
         if not frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
         self._share = new_share(frame_rate)
-        self._frame_rate, self._made_for = frame_rate, turns_from
-        self.take_turns(turns_from)
+        self._turns = turns = turns or Turns()
+        self._period = max(int(turns.seconds * frame_rate), 2) if frame_rate >= LEAST_TURN_RATE else 1
+        self._turns_from = turns.faces
         self._memories: dict[int, _Memory] = {}
 
     def take_turns(self, faces: int) -> None:
         """See :class:`deepprivacy_rt.stages.TakesTurns`."""
-        # At ten frames per second, two frames are too long for a face to stay.
-        self._turns_from = min(faces, self._made_for) if self._frame_rate >= LEAST_TURN_RATE else math.inf
+        self._turns_from = min(faces, self._turns.faces)
 
     @property
     def patch_size(self) -> int:
@@ -109,18 +126,28 @@ class SteadyGenerator:
         return [*answers, *(self._moved_along(patch, before) for patch in patches if id(patch) in waiting)]
 
     def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
-        """Return which patches are not drawn this time: half of all (or the only one), and none twice in a row."""
+        """Return which patches are not drawn this time: as many as leaves no frame with more to draw than others."""
         if len(patches) < self._turns_from:
             return set()
-        at_rest = (patch for patch in patches if _is_at_rest(before.get(patch.track.track_id), patch))
-        return {id(patch) for patch in islice(at_rest, max(len(patches) // 2, 1))}
+        at_rest = [
+            (memory.age, number)
+            for number, patch in enumerate(patches)
+            if (memory := before.get(patch.track.track_id)) is not None and self._is_at_rest(memory, patch)
+        ]
+        most = len(patches) - len(patches) // self._period
+        return {id(patches[number]) for _, number in sorted(at_rest)[:most]}
+
+    def _is_at_rest(self, memory: _Memory, patch: FacePatch) -> bool:
+        if memory.age + 1 >= self._period or not is_continued(memory.shown.track, patch.track):
+            return False
+        return is_like(memory.drawn, patch, self._turns.gesture)
 
     def _moved_along(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
-        """Return the earlier face where it is now, and remember it as it was drawn: it is not blurred by every move."""
+        """Return what was drawn last where the face is now."""
         memory = before[patch.track.track_id]
-        way, _ = similarity(memory.drawn.keypoints, patch.keypoints)
-        self._memories[patch.track.track_id] = replace(memory, track=patch.track, age=1)
-        return Replacement(patch, np.rint(_warped(memory.face, way)).astype(np.uint8))
+        face = self._mixed(_warped(memory.made.astype(np.float32), _way(memory.drawn, patch)), patch, memory)
+        self._memories[patch.track.track_id] = replace(memory, shown=patch, face=face, age=memory.age + 1)
+        return Replacement(patch, np.rint(face).astype(np.uint8))
 
     def _calmed(self, answer: Replacement, given: dict[int, FacePatch], before: dict[int, _Memory]) -> Replacement:
         if not isinstance(answer, Replacement) or id(answer.patch) not in given or not is_sound(answer):
@@ -130,22 +157,22 @@ class SteadyGenerator:
         earlier = before.get(patch.track.track_id)
         if earlier is not None:
             face = self._mixed(face, patch, earlier)
-        self._memories[patch.track.track_id] = _Memory(patch, patch.track, face)
+        self._memories[patch.track.track_id] = _Memory(patch, answer.image, patch, face)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
     def _mixed(self, face: Floats, patch: FacePatch, earlier: _Memory) -> Floats:
         """Return the new face with as much of the earlier one as fits it."""
         size = len(face)
-        if earlier.face.shape != face.shape or not is_continued(earlier.track, patch.track):
+        if earlier.face.shape != face.shape or not is_continued(earlier.shown.track, patch.track):
             return face
-        way, misfit = similarity(earlier.drawn.keypoints, patch.keypoints)
+        way, misfit = similarity(earlier.shown.keypoints, patch.keypoints)
         if not misfit < LARGEST_MISFIT * size:
             return face
         difference = cv2.subtract(face, _warped(earlier.face, way))
         inside = patch.mask.view(np.uint8)
         if max(map(abs, cv2.mean(difference, inside)[:3])) > LARGEST_CHANGE:
             return face
-        kept = (1.0 - self._share) ** (1.0 + _AGED * earlier.age) * (1.0 - misfit / (LARGEST_MISFIT * size))
+        kept = (1.0 - self._share) * (1.0 - misfit / (LARGEST_MISFIT * size))
         share = self._shares(difference) * np.float32(kept)
         share = cv2.multiply(share, inside, dtype=cv2.CV_32F)  # around the mask the new surroundings count
         return np.asarray(cv2.subtract(face, cv2.multiply(difference, cv2.merge((share, share, share)))))
@@ -168,18 +195,29 @@ def _warped(face: Floats, way: Affine) -> Floats:
     return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _is_at_rest(memory: _Memory | None, patch: FacePatch) -> bool:
-    """Say whether a face does what it did when it was drawn, in the frame before, in the same light."""
-    if memory is None or memory.age or not is_continued(memory.track, patch.track):
-        return False
-    drawn = memory.drawn
+def _way(drawn: FacePatch, patch: FacePatch) -> Affine:
+    """Return where a picture of one patch lies on a later one: where it lay in the frame, unless the keypoints went on.
+
+    What goes with every tremble of the keypoints flickers more than what a network draws anew for one place.
+    """
+    way = patch.transform @ np.vstack([cv2.invertAffineTransform(drawn.transform), [0.0, 0.0, 1.0]])
+    went = (patch.keypoints - transform_points(way, drawn.keypoints)).mean(axis=0, dtype=np.float64)
+    part = float(np.hypot(*went)) / len(patch.image)
+    way[:, 2] += went * min(max((part - _TREMBLE[0]) / (_TREMBLE[1] - _TREMBLE[0]), 0.0), 1.0)
+    return np.asarray(way)
+
+
+def is_like(drawn: FacePatch, patch: FacePatch, gesture: float) -> bool:
+    """Say whether a face does what it did when it was drawn, in the same light.
+
+    :param gesture: see ``Turns``.
+    """
     if drawn.image.shape != patch.image.shape:
         return False
     _, misfit = similarity(drawn.keypoints, patch.keypoints)
     if not misfit < LARGEST_REST * len(patch.image):
         return False
-    gesture = max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True))
-    if gesture > _LARGEST_GESTURE:
+    if max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True)) > gesture:
         return False
     step = slice(None, None, _CONTEXT_STEP)
     unknown = patch.mask[step, step] | drawn.mask[step, step]
