@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -162,9 +162,10 @@ def build_anonymizer(
 
 
 def _turns(config: FaceConfig, *, portrayed: bool) -> Turns:
+    fast = config.effort == "fast"
     if config.effort == "thorough" or not portrayed:
-        return Turns(faces=1 if config.effort == "fast" else 2)
-    return PORTRAYED
+        return Turns(faces=1 if fast else 2)
+    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast else PORTRAYED
 
 
 def _batches(generator: Generator) -> Callable[[], BatchCounts]:

@@ -58,7 +58,7 @@ class TakesTurns(Protocol):
     """A stage that can do less where nothing much happens."""
 
     def take_turns(self, faces: int) -> None:
-        """From so many faces in a frame on, serve those at rest at every second frame only. From any thread."""
+        """From so many faces in a frame on, serve those at rest in turns; 1: time is short. From any thread."""
         ...
 
 

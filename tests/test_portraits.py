@@ -85,7 +85,7 @@ def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path
 def test_a_pose_is_read_off_six_keypoints(yaw: float, pitch: float) -> None:
     head = bank().portraits[0].head
     places = (40 * head @ turned(yaw, pitch, 0.1)[:2].T + [60, 70]).astype(np.float32)
-    found = fit_pose(places, head)
+    found = fit_pose(places, head).matrix
     off = head @ found[:, :3].T + found[:, 3] - places
     assert np.hypot(*off.T).max() < 1.6  # of 40 pixels between the corners of the eyes
     matrix = found[:, :3] / np.linalg.norm(found[0, :3])
@@ -93,7 +93,16 @@ def test_a_pose_is_read_off_six_keypoints(yaw: float, pitch: float) -> None:
 
 
 def test_keypoints_that_are_one_point_give_a_finite_pose() -> None:
-    assert np.isfinite(fit_pose(np.full((6, 2), 7.0, np.float32), bank().portraits[0].head)).all()
+    assert np.isfinite(fit_pose(np.full((6, 2), 7.0, np.float32), bank().portraits[0].head).matrix).all()
+
+
+def test_a_pose_nearby_changes_nothing_but_the_time() -> None:
+    head = bank().portraits[0].head
+    places = (40 * head @ turned(0.4, 0.1, 0.1)[:2].T + [60, 70]).astype(np.float32)
+    alone = fit_pose(places, head)
+    for yaw in (-0.4, 0.3):
+        near = fit_pose((50 * head @ turned(yaw)[:2].T + [60, 70]).astype(np.float32), head)
+        assert np.abs(fit_pose(places, head, near).matrix - alone.matrix).max() < 0.02  # of 40 pixels
 
 
 def test_seen_from_the_front_a_portrait_is_its_texture() -> None:

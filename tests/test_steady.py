@@ -354,6 +354,19 @@ def test_a_face_with_a_portrait_is_drawn_every_few_frames(rate: float, period: i
     assert [bool(asked) for asked in generator.asked] == [number % period == 0 for number in range(3 * period)]
 
 
+def test_a_face_with_a_portrait_is_drawn_less_often_where_time_is_short() -> None:
+    generator, patches = Counting(), faces(1)
+    steady = SteadyGenerator(generator, 30.0, PORTRAYED)
+    steady.take_turns(1)
+    for _ in range(8):
+        steady.generate(patches)
+    assert [bool(asked) for asked in generator.asked] == [True, False, False, False] * 2
+    steady.take_turns(2)
+    for _ in range(4):
+        steady.generate(patches)
+    assert [bool(asked) for asked in generator.asked[8:]] == [True, False] * 2
+
+
 @pytest.mark.parametrize(("mouth", "drawn"), [(0.3, False), (0.4, True)])
 def test_a_face_with_a_portrait_is_drawn_at_once_only_when_its_mouth_opens_wide(mouth: float, drawn: bool) -> None:
     generator, patches = Counting(), faces(1)

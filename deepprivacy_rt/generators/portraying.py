@@ -24,7 +24,7 @@ from deepprivacy_rt.generators.steady import is_continued, is_sound
 from deepprivacy_rt.portraits.bank import PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
-from deepprivacy_rt.portraits.pose import fit_pose
+from deepprivacy_rt.portraits.pose import Pose, fit_pose
 from deepprivacy_rt.portraits.relief import Drawn, Relief, Texture, draw
 from deepprivacy_rt.stages import Generator, TakesTurns
 from deepprivacy_rt.types import FacePatch, FaceTrack, Image, Replacement
@@ -64,10 +64,14 @@ class _Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """How a track's portrait was drawn last. :ivar pose: (2, 4). :ivar tones: see ``tones``."""
+    """How a track's portrait was drawn last.
+
+    :ivar pose: as it was fitted. :ivar matrix: (2, 4) as it was drawn, calmed. :ivar tones: see ``tones``.
+    """
 
     track: FaceTrack
-    pose: NDArray[np.float64]
+    pose: Pose
+    matrix: NDArray[np.float64]
     tones: Floats
 
 
@@ -111,7 +115,7 @@ class PortraitGenerator:
             for answer in self._generator.generate(patches)
         ]
 
-    def _portrayed(self, answer: Replacement, before: dict[int, _Motion]) -> Replacement:
+    def _portrayed(self, answer: Replacement, motions: dict[int, _Motion]) -> Replacement:
         patch = answer.patch
         track = patch.track
         face = self._face(track.identity, answer)
@@ -119,17 +123,19 @@ class PortraitGenerator:
         # An open mouth's middle lies lower than where shut lips meet.
         head[3, 1] += (0.5 - UPPER_SHARE) * gap_of(track.expression)
         size = len(answer.image)
-        earlier = before.get(track.track_id)
+        earlier = motions.get(track.track_id)
         if earlier is not None and not is_continued(earlier.track, track):
             earlier = None
-        pose = fit_pose(patch.keypoints, head)
+        pose = fit_pose(patch.keypoints, head, None if earlier is None else earlier.pose)
+        matrix = pose.matrix
         if earlier is not None:
-            pose = earlier.pose + self._new_share(earlier.pose, pose, head, size) * (pose - earlier.pose)
-        drawn = draw(face.texture, face.relief, pose, track.expression, self._bank.gestures, size, _zoom(patch))
+            before = earlier.matrix
+            matrix = before + self._new_share(before, matrix, head, size) * (matrix - before)
+        drawn = draw(face.texture, face.relief, matrix, track.expression, self._bank.gestures, size, _zoom(patch))
         tone = tones(answer.image, drawn)
         if earlier is not None:
             tone = np.asarray(earlier.tones + self._share * (tone - earlier.tones), np.float32)
-        self._motions[track.track_id] = _Motion(track, pose, tone)
+        self._motions[track.track_id] = _Motion(track, pose, matrix, tone)
         return Replacement(patch, blended(answer.image, drawn, tone))
 
     def _new_share(

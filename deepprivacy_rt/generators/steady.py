@@ -45,6 +45,7 @@ _LARGEST_GLEAM = 5.0
 """Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
 the head moves before something."""
 _CONTEXT_STEP = 4
+_ALL = 255
 _TREMBLE = 0.006, 0.018
 """Parts of the patch side by which keypoints go astray together, and from which they went somewhere."""
 LEAST_TURN_RATE = 20.0
@@ -57,15 +58,17 @@ class Turns:
 
     :ivar faces: so many in a frame that those at rest are drawn in turns.
     :ivar seconds: how long a picture serves, rounded down to frames, but for two of them at least.
+    :ivar pressed: the same where time is short.
     :ivar gesture: change of an opening of mouth or eye, 0 to 1, up to which a face is at rest.
     """
 
     faces: int = 2
     seconds: float = 0.0
+    pressed: float = 0.0
     gesture: float = 0.04
 
 
-PORTRAYED = Turns(faces=1, seconds=0.07, gesture=0.25)
+PORTRAYED = Turns(faces=1, seconds=0.07, pressed=0.14, gesture=0.25)
 """For faces that get their features from portraits: what is drawn is hair, ears and light."""
 
 
@@ -102,14 +105,18 @@ class SteadyGenerator:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
         self._share = new_share(frame_rate)
-        self._turns = turns = turns or Turns()
-        self._period = max(int(turns.seconds * frame_rate), 2) if frame_rate >= LEAST_TURN_RATE else 1
-        self._turns_from = turns.faces
+        self._frame_rate, self._turns = frame_rate, turns or Turns()
+        self._turns_from, self._period = self._turns.faces, self._frames(self._turns.seconds)
         self._memories: dict[int, _Memory] = {}
 
     def take_turns(self, faces: int) -> None:
         """See :class:`deepprivacy_rt.stages.TakesTurns`."""
         self._turns_from = min(faces, self._turns.faces)
+        self._period = self._frames(self._turns.pressed if faces <= 1 else self._turns.seconds)
+
+    def _frames(self, seconds: float) -> int:
+        # At ten frames per second, two frames are too long for a face to stay.
+        return max(int(seconds * self._frame_rate), 2) if self._frame_rate >= LEAST_TURN_RATE else 1
 
     @property
     def patch_size(self) -> int:
@@ -200,11 +207,16 @@ def _way(drawn: FacePatch, patch: FacePatch) -> Affine:
 
     What goes with every tremble of the keypoints flickers more than what a network draws anew for one place.
     """
-    way = patch.transform @ np.vstack([cv2.invertAffineTransform(drawn.transform), [0.0, 0.0, 1.0]])
+    way = _between(drawn, patch)
     went = (patch.keypoints - transform_points(way, drawn.keypoints)).mean(axis=0, dtype=np.float64)
     part = float(np.hypot(*went)) / len(patch.image)
     way[:, 2] += went * min(max((part - _TREMBLE[0]) / (_TREMBLE[1] - _TREMBLE[0]), 0.0), 1.0)
-    return np.asarray(way)
+    return way
+
+
+def _between(drawn: FacePatch, patch: FacePatch) -> Affine:
+    """Return where the frame's places in one patch lie in a later one."""
+    return np.asarray(patch.transform @ np.vstack([cv2.invertAffineTransform(drawn.transform), [0.0, 0.0, 1.0]]))
 
 
 def is_like(drawn: FacePatch, patch: FacePatch, gesture: float) -> bool:
@@ -219,12 +231,30 @@ def is_like(drawn: FacePatch, patch: FacePatch, gesture: float) -> bool:
         return False
     if max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True)) > gesture:
         return False
-    step = slice(None, None, _CONTEXT_STEP)
-    unknown = patch.mask[step, step] | drawn.mask[step, step]
-    if unknown.all():
-        return False
-    difference = cv2.absdiff(patch.image[step, step].copy(), drawn.image[step, step].copy())
-    return max(cv2.mean(difference, (~unknown).view(np.uint8))[:3]) <= _LARGEST_GLEAM
+    return _gleam(drawn, patch) <= _LARGEST_GLEAM
+
+
+def _gleam(drawn: FacePatch, patch: FacePatch) -> float:
+    """Return how much the same places around a face differ between two patches, in levels of 255; infinite: no place.
+
+    Each is sought where it lies in the frame: live, boxes go by steps, and the surroundings do not.
+    """
+    cells = max(len(patch.image) // _CONTEXT_STEP, 1)
+    way = _between(drawn, patch)
+    # Pixel centres: cell = (pixel + 0.5) / step - 0.5
+    half = (_CONTEXT_STEP - 1) / 2
+    way[:, 2] = (way[:, :2] @ (half, half) + way[:, 2] - half) / _CONTEXT_STEP
+    (before, known), (now, visible) = (_surroundings(one, cells) for one in (drawn, patch))
+    before, known = (cv2.warpAffine(one, way, (cells, cells), flags=cv2.INTER_LINEAR) for one in (before, known))
+    both = cv2.min(known, visible) // _ALL
+    return max(cv2.mean(cv2.absdiff(before, now), both)[:3]) if both.any() else math.inf
+
+
+def _surroundings(patch: FacePatch, cells: int) -> tuple[Image, NDArray[np.uint8]]:
+    """Return what is around a face, (c, c, 3), and ``_ALL`` where no pixel of a cell is unknown, (c, c)."""
+    known = (~patch.mask).view(np.uint8) * np.uint8(_ALL)
+    image, seen = (cv2.resize(one, (cells, cells), interpolation=cv2.INTER_AREA) for one in (patch.image, known))
+    return np.asarray(image, np.uint8), np.asarray(seen, np.uint8)
 
 
 def new_share(frame_rate: float) -> float:

@@ -42,7 +42,7 @@ class Replacer(ABC):
         return self._times
 
     def take_turns(self, faces: int) -> None:
-        """From so many faces in a frame on, serve those at rest at every second frame only. From any thread."""
+        """From so many faces in a frame on, serve those at rest in turns; 1: time is short. From any thread."""
         for stage in self._turning():
             if isinstance(stage, TakesTurns):
                 stage.take_turns(faces)

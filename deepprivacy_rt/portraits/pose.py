@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,21 @@ _TREMBLE = np.array([0.035, 0.035, 0.045, 0.04, 0.09, 0.09])
 """Standard deviations of BlazeFace's keypoints from a rigid head, in canonical units; measured on training faces."""
 _PITCH, _YAW, _ROLL = 0.25, 0.7, 0.3
 """Standard deviations of poses in radians. Patches are aligned: there is little roll left."""
-_STEPS = 5
+_STEPS = 8
+_SETTLED = 2e-3
+"""Change of angles and scale below which another step moves no pixel."""
 _STEP = 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """How a head is turned. :ivar matrix: (2, 4) projection of canonical points to pixels: scaled rotation and shift.
+
+    :ivar angles: (3,) yaw, pitch, roll.
+    """
+
+    matrix: Doubles
+    angles: Doubles
 
 
 def rotation(yaw: Doubles, pitch: Doubles, roll: Doubles) -> Doubles:
@@ -30,19 +44,22 @@ def rotation(yaw: Doubles, pitch: Doubles, roll: Doubles) -> Doubles:
     return np.moveaxis(np.array(rows), -1, 0)
 
 
-def fit_pose(places: Points, head: Doubles) -> Doubles:
-    """Return the projection of canonical points to pixels, (2, 4): scaled rotation and shift.
+def fit_pose(places: Points, head: Doubles, near: Pose | None = None) -> Pose:
+    """Return the pose that six keypoints show.
 
     Gauss-Newton on reprojection errors in units of the head, with priors on the angles: six points say little about
     pitch, and an ear that is hidden is placed by guess.
 
     :param places: (6, 2) keypoints in pixels. :param head: (6, 3) the same points of the head, canonical.
+    :param near: a pose nearby, which saves steps; the result is the same.
     """
     points = np.asarray(places, np.float64)
     span = np.linalg.norm(head - head.mean(axis=0), axis=1).sum()
     scale = float(np.linalg.norm(points - points.mean(axis=0), axis=1).sum() / span) or 1.0
     start = np.array([0.0, 0.0, 0.0, math.log(max(scale, 1e-3))])
-    state = start
+    state = start.copy()
+    if near is not None:
+        state[:3] = near.angles
     steps = np.vstack([np.zeros(4), np.eye(4) * _STEP])
     for _ in range(_STEPS):
         errors, _ = _residuals(state + steps, points, head, start)  # one call for all: arrays are small, calls are slow
@@ -50,7 +67,9 @@ def fit_pose(places: Points, head: Doubles) -> Doubles:
         change = np.linalg.solve(columns @ columns.T, columns @ errors[0])
         state = state - np.clip(change, -0.5, 0.5)
         state[:2] = np.clip(state[:2], -1.2, 1.2)
-    return np.asarray(_residuals(state[None], points, head, start)[1][0])
+        if np.abs(change).max() < _SETTLED:
+            break
+    return Pose(np.asarray(_residuals(state[None], points, head, start)[1][0]), state[:3])
 
 
 def _residuals(states: Doubles, points: Doubles, head: Doubles, start: Doubles) -> tuple[Doubles, Doubles]:

@@ -15,7 +15,7 @@ class Pace:
     """How often a detector looks, in seconds from one look to the next, at least, and who is drawn less often.
 
     :ivar quick: cheap looks. :ivar full: thorough ones; each is in place of a cheap one.
-    :ivar turns_from: so many faces in a frame that those at rest are drawn at every second frame only.
+    :ivar turns_from: so many faces in a frame that those at rest are drawn in turns; 1: time is short.
     """
 
     name: str
@@ -28,9 +28,9 @@ class Pace:
 PACES = (
     Pace("a look at every frame", Fraction(0), Fraction(9, 100), 2),
     Pace("20 looks per second", Fraction(1, 20), Fraction(9, 100), 2),
-    Pace("20 looks per second, a face at rest drawn at every second frame", Fraction(1, 20), Fraction(9, 100), 1),
-    Pace("10 looks per second, a face at rest drawn at every second frame", Fraction(1, 10), Fraction(3, 10), 1),
-    Pace("6 quick looks per second, a face at rest drawn at every second frame", Fraction(1, 6), Fraction(2), 1),
+    Pace("20 looks per second, faces at rest drawn less often", Fraction(1, 20), Fraction(9, 100), 1),
+    Pace("10 looks per second, faces at rest drawn less often", Fraction(1, 10), Fraction(3, 10), 1),
+    Pace("6 quick looks per second, faces at rest drawn less often", Fraction(1, 6), Fraction(2), 1),
 )
 _START = 1
 _TOO_MANY = 0.05
