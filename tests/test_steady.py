@@ -354,6 +354,16 @@ def test_a_face_with_a_portrait_is_drawn_every_few_frames(rate: float, period: i
     assert [bool(asked) for asked in generator.asked] == [number % period == 0 for number in range(3 * period)]
 
 
+def test_many_faces_with_portraits_are_drawn_one_after_the_other() -> None:
+    generator, patches = Counting(), faces(4)
+    steady = SteadyGenerator(generator, 30.0, PORTRAYED)
+    for _ in range(9):
+        assert len(steady.generate(patches)) == 4
+    assert generator.asked[0] == {0, 1, 2, 3}
+    assert all(len(asked) == 1 for asked in generator.asked[1:])
+    assert all(set().union(*generator.asked[start : start + 4]) == {0, 1, 2, 3} for start in range(1, 6))
+
+
 def test_a_face_with_a_portrait_is_drawn_less_often_where_time_is_short() -> None:
     generator, patches = Counting(), faces(1)
     steady = SteadyGenerator(generator, 30.0, PORTRAYED)

@@ -58,7 +58,7 @@ class Turns:
 
     :ivar faces: so many in a frame that those at rest are drawn in turns.
     :ivar seconds: how long a picture serves, rounded down to frames, but for two of them at least.
-    :ivar pressed: the same where time is short.
+    :ivar pressed: the same where time is short, and with ``CROWD`` faces and more.
     :ivar gesture: change of an opening of mouth or eye, 0 to 1, up to which a face is at rest.
     """
 
@@ -68,6 +68,7 @@ class Turns:
     gesture: float = 0.04
 
 
+CROWD = 3
 PORTRAYED = Turns(faces=1, seconds=0.07, pressed=0.14, gesture=0.25)
 """For faces that get their features from portraits: what is drawn is hair, ears and light."""
 
@@ -106,17 +107,20 @@ class SteadyGenerator:
         self._generator = generator
         self._share = new_share(frame_rate)
         self._frame_rate, self._turns = frame_rate, turns or Turns()
-        self._turns_from, self._period = self._turns.faces, self._frames(self._turns.seconds)
+        self._turns_from, self._is_pressed = self._turns.faces, False
         self._memories: dict[int, _Memory] = {}
 
     def take_turns(self, faces: int) -> None:
         """See :class:`deepprivacy_rt.stages.TakesTurns`."""
         self._turns_from = min(faces, self._turns.faces)
-        self._period = self._frames(self._turns.pressed if faces <= 1 else self._turns.seconds)
+        self._is_pressed = faces <= 1
 
-    def _frames(self, seconds: float) -> int:
-        # At ten frames per second, two frames are too long for a face to stay.
-        return max(int(seconds * self._frame_rate), 2) if self._frame_rate >= LEAST_TURN_RATE else 1
+    def _period(self, faces: int) -> int:
+        """Return for how many frames a picture serves, where so many faces are to be drawn."""
+        if faces < self._turns_from or self._frame_rate < LEAST_TURN_RATE:
+            return 1  # at ten frames per second, two frames are too long for a face to stay
+        seconds = self._turns.pressed if self._is_pressed or faces >= CROWD else self._turns.seconds
+        return max(int(seconds * self._frame_rate), 2)
 
     @property
     def patch_size(self) -> int:
@@ -134,18 +138,17 @@ class SteadyGenerator:
 
     def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
         """Return which patches are not drawn this time: as many as leaves no frame with more to draw than others."""
-        if len(patches) < self._turns_from:
-            return set()
+        period = self._period(len(patches))
         at_rest = [
             (memory.age, number)
             for number, patch in enumerate(patches)
-            if (memory := before.get(patch.track.track_id)) is not None and self._is_at_rest(memory, patch)
+            if (memory := before.get(patch.track.track_id)) is not None and self._is_at_rest(memory, patch, period)
         ]
-        most = len(patches) - len(patches) // self._period
+        most = len(patches) - len(patches) // period
         return {id(patches[number]) for _, number in sorted(at_rest)[:most]}
 
-    def _is_at_rest(self, memory: _Memory, patch: FacePatch) -> bool:
-        if memory.age + 1 >= self._period or not is_continued(memory.shown.track, patch.track):
+    def _is_at_rest(self, memory: _Memory, patch: FacePatch, period: int) -> bool:
+        if memory.age + 1 >= period or not is_continued(memory.shown.track, patch.track):
             return False
         return is_like(memory.drawn, patch, self._turns.gesture)
 
