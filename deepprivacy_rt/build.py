@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deepprivacy_rt.blending import PatchBlender
-from deepprivacy_rt.build_generator import make_generator, make_portraits
+from deepprivacy_rt.build_generator import choose_model, make_generator, make_portraits
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.detectors.paced import PacedDetector
@@ -70,6 +70,7 @@ class Anonymizer:
     :ivar finish: takes the generator of one stream and its frame rate, and makes what goes on with its faces; None:
         nothing does.
     :ivar batches: tells how often the generator's network was called, and for how many faces; None: there is none.
+    :ivar config: as it was carried out: with a generator by name.
     """
 
     new_detector: Callable[[], Detector]
@@ -84,6 +85,7 @@ class Anonymizer:
     mesh: FaceMesh | None = None
     finish: Callable[[Generator, float], Generator] | None = None
     batches: Callable[[], BatchCounts] | None = None
+    config: FaceConfig = field(default_factory=FaceConfig)
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
@@ -126,18 +128,25 @@ class Anonymizer:
 
 
 def build_anonymizer(
-    config: FaceConfig, weights: Weights, *, generator_file: Path | None = None, on_device: bool | None = None
+    config: FaceConfig,
+    weights: Weights,
+    *,
+    generator_file: Path | None = None,
+    on_device: bool | None = None,
+    live: bool = False,
 ) -> Anonymizer:
     """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem.
 
     :param generator_file: weights of a generator to try in place of the shipped one; no checksum is known of it.
     :param on_device: whether frames stay on the device from detection to pasting; None: on CUDA. On the CPU that is for
         tests: it runs in PyTorch, and slowly.
+    :param live: whether it has to keep up with a camera, so that ``auto`` chooses a lighter generator.
     """
     device, notes = choose_device(config.device, needed=config.filter == "gan")
     if on_device is None:
         on_device = device.startswith("cuda")
     on_device = on_device and config.filter == "gan"
+    config = choose_model(config, fine=device == "cpu" and not (live or on_device or generator_file))
     seed = secrets.randbits(128) if config.seed is None else config.seed
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     generator = make_generator(config, weights, device, generator_file, salt, in_torch=on_device)
@@ -158,6 +167,7 @@ def build_anonymizer(
         mesh=mesh,
         finish=make_portraits(config, weights, salt) if config.filter == "gan" and not on_device else None,
         batches=_batches(generator) if config.filter == "gan" else None,
+        config=config,
     )
 
 
@@ -165,7 +175,8 @@ def _turns(config: FaceConfig, *, portrayed: bool) -> Turns:
     fast = config.effort == "fast"
     if config.effort == "thorough" or not portrayed:
         return Turns(faces=1 if fast else 2)
-    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast else PORTRAYED
+    # The finer generator costs twice as much, and flickers less.
+    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast or config.model == "face256" else PORTRAYED
 
 
 def _batches(generator: Generator) -> Callable[[], BatchCounts]:

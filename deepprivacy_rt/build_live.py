@@ -30,7 +30,7 @@ from deepprivacy_rt.weights import Weights
 
 def build_stages(faces: FaceConfig, live: LiveConfig, weights: Weights) -> LiveStages:
     """Load what the configuration asks for; takes seconds. Raises as :func:`deepprivacy_rt.build.build_anonymizer`."""
-    return stages_of(build_anonymizer(faces, weights), live)
+    return stages_of(build_anonymizer(faces, weights, live=True), live)
 
 
 def stages_of(anonymizer: Anonymizer, live: LiveConfig, times: StageTimes | None = None) -> LiveStages:

@@ -32,7 +32,7 @@ Effort = Literal["fast", "balanced", "thorough"]
 DetectorName = Literal["blazeface", "yunet"]
 Precision = Literal["auto", "f32"]
 Privacy = Literal["standard", "strict"]
-ModelName = Literal["face128", "face256"]
+ModelName = Literal["auto", "face128", "face256"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 ConfigT = TypeVar("ConfigT")
@@ -43,7 +43,8 @@ class FaceConfig:
     """What covers a face, and how faces are found.
 
     :ivar device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    :ivar model: the generator: ``face128`` draws faces of 128 pixels; ``face256`` refines them to 256, for more time.
+    :ivar model: the generator: ``face128`` draws faces of 128 pixels; ``face256`` refines them to 256, for more time;
+        ``auto``: ``face256`` for files, unless effort is ``fast`` or the CPU is slow at it.
     :ivar precision: of the generator; ``auto``: int8 on CPUs with AVX2 (a few grey levels from float32), bfloat16 on
         other hardware that has it, else float32; ``f32``: float32 everywhere.
     :ivar privacy: ``standard``: mouth and eyelids of a generated face follow the original's, by three numbers;
@@ -57,7 +58,7 @@ class FaceConfig:
     detector: DetectorName = "blazeface"
     effort: Effort = "balanced"
     device: str = "auto"
-    model: ModelName = "face128"
+    model: ModelName = "auto"
     precision: Precision = "auto"
     privacy: Privacy = "standard"
     identity: str = "random"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -265,3 +266,25 @@ def test_bad_weights_are_named(kind: str, tmp_path: Path) -> None:
         save_file({"a": torch.zeros(1)}, path, metadata=header)
     with pytest.raises(WeightsError, match="bad.safetensors"):
         GanGenerator(path, device="cpu", salt=b"")
+
+
+@pytest.mark.parametrize(
+    ("config", "live", "model"),
+    [
+        (FaceConfig(), False, "face256"),
+        (FaceConfig(), True, "face128"),
+        (FaceConfig(effort="fast"), False, "face128"),
+        (FaceConfig(precision="f32"), False, "face128"),
+        (FaceConfig(model="face256"), True, "face256"),
+        (FaceConfig(model="face128"), False, "face128"),
+    ],
+)
+def test_files_get_the_finer_generator_and_live_streams_the_faster_one(
+    config: FaceConfig, live: bool, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: True)
+    anonymizer = build_anonymizer(dataclasses.replace(config, device="cpu"), Weights(), live=live)
+    assert anonymizer.config.model == model and anonymizer.generator.patch_size == int(model[4:])
+    monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: False)
+    slow = build_anonymizer(dataclasses.replace(config, device="cpu"), Weights(), live=live)
+    assert slow.config.model == ("face128" if config.model == "auto" else model)

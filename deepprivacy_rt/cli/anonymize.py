@@ -56,7 +56,7 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
 
     choice("filter", Filter, "what covers a face: a generated one, a mosaic, one colour (default: gan)")
     choice("region", Region, "cover the face, or the head with hair and ears (default: face)")
-    choice("model", ModelName, "generator: faces of 128 pixels, or of 256 for more time (default: face128)")
+    choice("model", ModelName, "generator: faces of 128 pixels, or of 256 for more time (default: auto, mostly 256)")
     choice("effort", Effort, "how hard to look for faces (default: balanced)")
     choice("detector", DetectorName, "who looks for faces (default: blazeface)")
     choice("privacy", Privacy, "mouth and eyelids follow the original's, or stay at rest (default: standard)")

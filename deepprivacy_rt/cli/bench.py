@@ -104,12 +104,12 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in _FACE_OPTIONS if getattr(args, name)}
     config = FaceConfig(device=args.device, seed=0, **given)
     weights = Weights(report=_say)
-    anonymizer = build_anonymizer(config, weights, generator_file=args.weights)
+    anonymizer = build_anonymizer(config, weights, generator_file=args.weights, live=args.mode == "live")
     if anonymizer.new_painter is not None:
         _say(f"frames stay on {anonymizer.device} from detection to pasting; tracking and encoding run on the CPU")
     elif anonymizer.device != "cpu":
         _say(f"the generator runs on {anonymizer.device}; detection, blending and encoding run on the CPU")
-    result = _measure(args, anonymizer, config, weights, grid)
+    result = _measure(args, anonymizer, weights, grid)
     print(text(result))
     if args.output:
         write_side_file(args.output, to_json(result).encode())
@@ -188,7 +188,6 @@ def _sizes(text: str) -> list[tuple[int, int]]:
 def _measure(
     args: argparse.Namespace,
     anonymizer: Anonymizer,
-    config: FaceConfig,
     weights: Weights,
     grid: _Grid,
 ) -> Run:
@@ -206,6 +205,7 @@ def _measure(
     else:
         scenes = (crowd(number, size) for size in grid.sizes for number in grid.faces)
     cells = [_cell(anonymizer, scene, settings, streams) for scene in scenes for streams in grid.streams]
+    config = anonymizer.config
     told = dataclasses.asdict(settings) | dataclasses.asdict(config)
     if config.filter == "gan":
         told["weights"] = file_identity(args.weights or weights.path(config.model))
