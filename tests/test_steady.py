@@ -289,6 +289,7 @@ NOT_AT_REST: dict[str, Callable[[FacePatch], FacePatch]] = {
     "speaks": lambda patch: with_track(patch, expression=Expression(0.2, 0.7, 0.7)),
     "blinks": lambda patch: with_track(patch, expression=Expression(0.08, 0.7, 0.3)),
     "turns": turned,
+    "moves": lambda patch: dataclasses.replace(patch, keypoints=patch.keypoints + np.float32([0.6, 0])),
     "is lit": brighter,
     "is somebody else": lambda patch: with_track(patch, identity=9),
     "is elsewhere": lambda patch: with_track(patch, box=moved(patch.track, 80).box),
@@ -308,17 +309,6 @@ def test_a_face_is_drawn_at_once_when_it(name: str) -> None:
     again.generate(patches)
     again.generate(patches)
     assert generator.asked[3] == {2, 3}  # it would have waited
-
-
-def test_a_face_that_waits_goes_with_its_keypoints_and_is_not_blurred_by_it() -> None:
-    generator, patches = Counting(), faces(2)
-    steady = SteadyGenerator(generator)
-    first = {one.patch.track.track_id: one.image for one in steady.generate(patches)}
-    step = a_patch(patches[0].track, keypoints=patches[0].keypoints + np.array([2, 0], np.float32))
-    second = {one.patch.track.track_id: one.image for one in steady.generate([step, patches[1]])}
-    assert generator.asked[1] == {1}
-    # Rows at the middle: around the mask the new place counts alone.
-    assert np.abs(second[0][28:36, 20:44].astype(int) - first[0][28:36, 18:42]).max() <= 1
 
 
 def test_a_face_that_waits_stays_where_it_is_when_keypoints_tremble() -> None:

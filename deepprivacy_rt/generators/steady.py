@@ -41,13 +41,14 @@ LARGEST_CHANGE = 40.0
 """Levels of 255 by which the mean of a whole face changes only at a cut."""
 LARGEST_REST = 0.012
 """The same for a face that is at rest: a pixel and a half of 128."""
+LARGEST_DRIFT = 0.006
+"""Parts of the patch side by which it moved in the frame since it was drawn: what waits longer, and follows by a jump,
+flickers."""
 _LARGEST_GLEAM = 5.0
 """Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
 the head moves before something."""
 _CONTEXT_STEP = 4
 _ALL = 255
-_TREMBLE = 0.006, 0.018
-"""Parts of the patch side by which keypoints go astray together, and from which they went somewhere."""
 LEAST_TURN_RATE = 20.0
 """Frames per second below which every face is drawn for every frame."""
 
@@ -153,9 +154,12 @@ class SteadyGenerator:
         return is_like(memory.drawn, patch, self._turns.gesture)
 
     def _moved_along(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
-        """Return what was drawn last where the face is now."""
+        """Return what was drawn last, where it lay in the frame.
+
+        It meets surroundings that stay where they are; and what goes with every tremble of the keypoints flickers.
+        """
         memory = before[patch.track.track_id]
-        face = self._mixed(_warped(memory.made.astype(np.float32), _way(memory.drawn, patch)), patch, memory)
+        face = self._mixed(_warped(memory.made.astype(np.float32), _between(memory.drawn, patch)), patch, memory)
         self._memories[patch.track.track_id] = replace(memory, shown=patch, face=face, age=memory.age + 1)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
@@ -205,18 +209,6 @@ def _warped(face: Floats, way: Affine) -> Floats:
     return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _way(drawn: FacePatch, patch: FacePatch) -> Affine:
-    """Return where a picture of one patch lies on a later one: where it lay in the frame, unless the keypoints went on.
-
-    What goes with every tremble of the keypoints flickers more than what a network draws anew for one place.
-    """
-    way = _between(drawn, patch)
-    went = (patch.keypoints - transform_points(way, drawn.keypoints)).mean(axis=0, dtype=np.float64)
-    part = float(np.hypot(*went)) / len(patch.image)
-    way[:, 2] += went * min(max((part - _TREMBLE[0]) / (_TREMBLE[1] - _TREMBLE[0]), 0.0), 1.0)
-    return way
-
-
 def _between(drawn: FacePatch, patch: FacePatch) -> Affine:
     """Return where the frame's places in one patch lie in a later one."""
     return np.asarray(patch.transform @ np.vstack([cv2.invertAffineTransform(drawn.transform), [0.0, 0.0, 1.0]]))
@@ -229,8 +221,10 @@ def is_like(drawn: FacePatch, patch: FacePatch, gesture: float) -> bool:
     """
     if drawn.image.shape != patch.image.shape:
         return False
+    size = len(patch.image)
     _, misfit = similarity(drawn.keypoints, patch.keypoints)
-    if not misfit < LARGEST_REST * len(patch.image):
+    drift = (patch.keypoints - transform_points(_between(drawn, patch), drawn.keypoints)).mean(axis=0)
+    if not (misfit < LARGEST_REST * size and math.hypot(*drift) < LARGEST_DRIFT * size):
         return False
     if max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True)) > gesture:
         return False
