@@ -22,7 +22,8 @@ from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_po
 from deepprivacy_rt.portraits.canonical import map_points, to_map
 from deepprivacy_rt.portraits.gestures import gap_of
 from deepprivacy_rt.portraits.pose import fit_pose, rotation
-from deepprivacy_rt.portraits.relief import Drawn, Relief, Texture, draw
+from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_frame
 from deepprivacy_rt.training.portraits import read_list
 from deepprivacy_rt.types import REST, Coverage, Expression, FacePatch, Replacement

@@ -25,7 +25,8 @@ from deepprivacy_rt.portraits.bank import PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
 from deepprivacy_rt.portraits.pose import Pose, fit_pose
-from deepprivacy_rt.portraits.relief import Drawn, Relief, Texture, draw
+from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.stages import Generator, TakesTurns
 from deepprivacy_rt.types import FacePatch, FaceTrack, Image, Replacement
 
@@ -35,8 +36,6 @@ _TONE_CELLS = 28
 _TONE_BLUR = 0.12
 """Parts of the patch side over which tone and light are the network's."""
 _LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
-_CONTRAST = 0.86
-"""Contrast that is left to a portrait: pictures made to please have more of it than cameras see."""
 _SIMILAR_TONE = 0.25
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
 _SMOOTHING_SECONDS = 0.05
@@ -188,12 +187,9 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     """
     side, window = drawn.side, drawn.window
     whole = face if len(face) == side else cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
-    gain, level = (
-        cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)[window]
-        for part in (_CONTRAST * tone[..., :3], (1 - _CONTRAST) * tone[..., 3:])
-    )
+    gain = cv2.resize(tone, (side, side), interpolation=cv2.INTER_LINEAR)[window]
     base = whole[window]
-    picture = cv2.add(cv2.multiply(_with_mouth(drawn), gain, dtype=cv2.CV_32F), level)
+    picture = cv2.multiply(_with_mouth(drawn), gain, dtype=cv2.CV_32F)
     difference = cv2.subtract(picture, base, dtype=cv2.CV_32F)
     share = cv2.merge((drawn.share, drawn.share, drawn.share))
     result = whole.copy()
@@ -213,17 +209,15 @@ def _with_mouth(drawn: Drawn) -> Image | Floats:
 
 
 def tones(face: Image, drawn: Drawn) -> Floats:
-    """Return what a portrait is multiplied by, so that the tones of its skin are the face's, and these, (c, c, 6)."""
+    """Return what a portrait is multiplied by, so that the tones of its skin are the face's, (c, c, 3)."""
     cells = (_TONE_CELLS, _TONE_CELLS)
     coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_AREA)
     weight, deviation = drawn.skin[..., None], _TONE_BLUR * _TONE_CELLS
-    own, portrait, amount = (
-        cv2.GaussianBlur(cv2.resize(part, cells, interpolation=cv2.INTER_AREA), (0, 0), deviation)
-        for part in (coarse * weight, drawn.coarse * weight, drawn.skin)
+    own, portrait = (
+        cv2.GaussianBlur(cv2.resize(part * weight, cells, interpolation=cv2.INTER_AREA), (0, 0), deviation)
+        for part in (coarse, drawn.coarse)
     )
-    ratio = np.clip((own + 0.1) / (portrait + 0.1), _LEAST_GAIN, _MOST_GAIN)
-    level = own / (amount[..., None] + 1e-3)
-    return np.asarray(np.concatenate([ratio, level], axis=-1), np.float32)
+    return np.asarray(np.clip((own + 0.1) / (portrait + 0.1), _LEAST_GAIN, _MOST_GAIN), np.float32)
 
 
 def _zoom(patch: FacePatch) -> int:

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
 from deepprivacy_rt.portraits.gestures import Gestures
+from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.types import Expression, Image
 
 _GRID = 56
 """Cells in which places are looked for: they change slowly over a face."""
-_SOFT = 3
-"""Texels over which a texture is averaged for that."""
 _STEPS = 4
 _LARGEST_STEP = 0.25
 _FLAT_Z = -0.05
@@ -48,24 +47,6 @@ class Relief:
         spacing = 2 * HALF / len(place)
         down, across = np.gradient(place, spacing, axis=(0, 1))
         return cls(np.ascontiguousarray(place), np.ascontiguousarray(across), np.ascontiguousarray(down))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Texture:
-    """A face's picture over the canonical square.
-
-    :ivar image: (t, t, 3) uint8. :ivar soft: the same, blurred to what a coarse grid can show.
-    :ivar cover: (t, t, 2) how much of it is face, and how much is skin without eyes, brows and lips, 0 to 1.
-    """
-
-    image: Image
-    soft: Image
-    cover: Floats
-
-    @classmethod
-    def of(cls, image: Image, cover: Floats) -> Texture:
-        """Return the texture of a (t, t, 3) picture."""
-        return cls(image, np.asarray(cv2.blur(image, (_SOFT, _SOFT)), np.uint8), cover)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

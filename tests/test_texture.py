@@ -1,0 +1,66 @@
+"""Pictures of portraits, prepared: harsh light is taken out, the dark of features stays, fine detail is raised."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from deepprivacy_rt.portraits.bank import read_portraits
+from deepprivacy_rt.portraits.texture import Texture, harshness
+from deepprivacy_rt.weights import Weights
+
+SIZE = 192
+COVER = np.ones((SIZE, SIZE, 2), np.float32)
+ALL = np.ones((SIZE, SIZE), np.bool_)
+
+
+def face(level: int = 140) -> np.ndarray:
+    """Return a grey picture with a dark spot, a light one as strong and as large, and fine grain in one corner."""
+    picture = np.full((SIZE, SIZE, 3), level, np.float32)
+    cv2.circle(picture, (60, 60), 12, (level - 60,) * 3, cv2.FILLED)
+    cv2.circle(picture, (132, 60), 12, (level + 60,) * 3, cv2.FILLED)
+    grain = np.where(np.indices((32, 32)).sum(axis=0) % 2, 4.0, -4.0)
+    picture[140:172, 140:172] += grain[..., None]
+    return np.rint(picture).astype(np.uint8)
+
+
+def test_the_light_is_taken_back_and_the_dark_less_so() -> None:
+    made = Texture.of(face(), COVER)
+    plain = float(made.soft[120, 20, 0])
+    dark, light = plain - float(made.soft[60, 60, 0]), float(made.soft[60, 132, 0]) - plain
+    assert 10 < light < 0.8 * dark < 60
+
+
+def test_fine_detail_is_raised_against_the_rest() -> None:
+    picture, made = face(), Texture.of(face(), COVER)
+
+    def parts(image: np.ndarray) -> tuple[float, float]:
+        return float(image[144:168, 144:168].std()), float(image[60, 132, 0]) - float(image[120, 20, 0])
+
+    (grain, spot), (made_grain, made_spot) = parts(picture), parts(made.image)
+    assert made_grain / grain > 1.5 * made_spot / spot
+    assert abs(float(made.image[144:168, 144:168].mean()) - float(made.image[120, 20, 0])) < 6  # no brighter for it
+
+
+def test_a_picture_without_anything_in_it_stays() -> None:
+    flat = np.full((SIZE, SIZE, 3), (200, 150, 120), np.uint8)
+    made = Texture.of(flat, COVER)
+    assert np.abs(made.image.astype(int) - flat).max() <= 1 and np.abs(made.soft.astype(int) - flat).max() <= 1
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_black_and_white_pictures_do_no_harm(level: int) -> None:
+    flat = np.full((SIZE, SIZE, 3), level, np.uint8)
+    assert np.abs(Texture.of(flat, COVER).image.astype(int) - flat).max() <= 1
+
+
+def test_no_portrait_is_harsher_than_faces_before_cameras_and_each_keeps_its_skin() -> None:
+    bank = read_portraits(Weights().path("portraits"))
+    inside, skin = bank.cover[..., 0] > 0.5, bank.cover[..., 1:]
+    for portrait in bank.portraits:
+        made = Texture.of(portrait.texture, bank.cover)
+        before, after = harshness(portrait.texture, inside), harshness(made.soft, inside)
+        assert 0.012 < after < min(0.65 * before, 0.032)
+        mean = (made.soft * skin).sum(axis=(0, 1)) / skin.sum()
+        assert np.abs(mean - portrait.color).max() < 10
