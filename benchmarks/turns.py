@@ -1,17 +1,17 @@
 """What drawing faces in turns does to them: the network's work, the difference to drawing always, and unrest.
 
-    python benchmarks/turns.py CLIP... [--frames 80]
+    python benchmarks/turns.py CLIP... [--frames 80] [--model face256]
 
-The first face of each frame is shown to the shipped generator alone, and together with a copy of itself, so that turns
-are taken. In grey levels of 255 under the cover, means of a frame. docs/adr/0013-faces-at-rest-take-turns.md has the
-results.
+The first face of each frame is drawn always, and as ``anonymize`` draws it, at rest in turns; portraits come later, and
+are left out. In grey levels of 255 under the cover, means of a frame. docs/adr/0013-faces-at-rest-take-turns.md has
+the results.
 """
 
 from __future__ import annotations
 
 import argparse
+import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.build import LOOKAHEAD_SECONDS, Anonymizer, build_anonymizer
-from deepprivacy_rt.config import FaceConfig
+from deepprivacy_rt.config import FaceConfig, ModelName
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.steady import SteadyGenerator
@@ -77,21 +77,20 @@ def measure(anonymizer: Anonymizer, clip: Path, count: int) -> str:
     with FileSource(clip) as source:
         frames, rate = list(islice(source, count)), float(source.info.average_rate)
     counting = Counting(anonymizer.generator)
-    always, turns = SteadyGenerator(anonymizer.generator, rate), SteadyGenerator(counting, rate)
+    always = SteadyGenerator(anonymizer.generator, rate)
+    turns = SteadyGenerator(counting, rate, anonymizer.turns)
     pairs: list[tuple[Floats, Floats]] = []
     difference, unrest = [], []
     for patch in patches_of(anonymizer, frames, rate):
-        copy = replace(patch, track=replace(patch.track, track_id=patch.track.track_id + 1_000_000))
-        [alone] = always.generate([patch])
-        [beside] = [one for one in turns.generate([patch, copy]) if one.patch is patch]
-        pair = alone.image.astype(np.float32), beside.image.astype(np.float32)
+        [drawn], [waiting] = always.generate([patch]), turns.generate([patch])
+        pair = drawn.image.astype(np.float32), waiting.image.astype(np.float32)
         difference.append(np.abs(pair[0] - pair[1])[patch.mask].mean())
         if pairs:
             unrest.append([np.abs(now - then)[patch.mask].mean() for now, then in zip(pair, pairs[-1], strict=True)])
         pairs.append(pair)
-    drawn, (still, moved) = counting.drawn / (2 * len(pairs)), np.mean(unrest, axis=0)
+    share, (still, moved) = counting.drawn / len(pairs), np.mean(unrest, axis=0)
     limits = f"{np.mean(difference):.2f} | {np.percentile(difference, 95):.1f} | {np.max(difference):.1f}"
-    return f"| {clip.stem} | {drawn:.0%} | {limits} | {still:.2f} | {moved:.2f} |"
+    return f"| {clip.stem} | {share:.0%} | {limits} | {still:.2f} | {moved:.2f} |"
 
 
 def main() -> None:
@@ -99,9 +98,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
     parser.add_argument("--frames", type=int, default=80)
+    parser.add_argument("--model", choices=typing.get_args(ModelName), default="auto")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    anonymizer = build_anonymizer(FaceConfig(device="cpu", seed=0), Weights())
+    anonymizer = build_anonymizer(FaceConfig(device="cpu", seed=0, model=args.model), Weights())
     print(
         "| | drawn | difference, mean | 95 % below | worst | change per frame, always | in turns |\n" + "|---" * 7 + "|"
     )
