@@ -47,7 +47,7 @@ flickers."""
 _LARGEST_GLEAM = 5.0
 """Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
 the head moves before something."""
-_CONTEXT_STEP = 4
+_CONTEXT_CELLS = 32
 _ALL = 255
 LEAST_TURN_RATE = 20.0
 """Frames per second below which every face is drawn for every frame."""
@@ -236,11 +236,11 @@ def _gleam(drawn: FacePatch, patch: FacePatch) -> float:
 
     Each is sought where it lies in the frame: live, boxes go by steps, and the surroundings do not.
     """
-    cells = max(len(patch.image) // _CONTEXT_STEP, 1)
-    way = _between(drawn, patch)
+    cells = min(_CONTEXT_CELLS, len(patch.image))
+    way, step = _between(drawn, patch), len(patch.image) / cells
     # Pixel centres: cell = (pixel + 0.5) / step - 0.5
-    half = (_CONTEXT_STEP - 1) / 2
-    way[:, 2] = (way[:, :2] @ (half, half) + way[:, 2] - half) / _CONTEXT_STEP
+    half = (step - 1) / 2
+    way[:, 2] = (way[:, :2] @ (half, half) + way[:, 2] - half) / step
     (before, known), (now, visible) = (_surroundings(one, cells) for one in (drawn, patch))
     before, known = (cv2.warpAffine(one, way, (cells, cells), flags=cv2.INTER_LINEAR) for one in (before, known))
     both = cv2.min(known, visible) // _ALL
