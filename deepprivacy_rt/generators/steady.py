@@ -4,7 +4,7 @@ All happens on aligned patches, so a face that moves through the picture stands 
 patch (a head that turns) is followed by warping the earlier face as the keypoints went. Wherever new and earlier
 picture still differ by more than a network's restlessness, the new one counts alone: nothing trails behind.
 
-Faces that are at rest are drawn in turns, and what was drawn last is moved along in between: with portraits always,
+Faces that are at rest are drawn in turns, and what was drawn last is shown again in between: with portraits always,
 else where several are in the picture or a live stream is short of time (docs/adr/0013-faces-at-rest-take-turns.md).
 
 Generated pixels are remembered, and the erased patch that they were made for: surroundings, nothing of a covered pixel.
@@ -135,7 +135,7 @@ class SteadyGenerator:
         drawn = [patch for patch in patches if id(patch) not in waiting]
         given = {id(patch): patch for patch in drawn}
         answers = [self._calmed(one, given, before) for one in self._generator.generate(drawn)]
-        return [*answers, *(self._moved_along(patch, before) for patch in patches if id(patch) in waiting)]
+        return [*answers, *(self._shown_again(patch, before) for patch in patches if id(patch) in waiting)]
 
     def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
         """Return which patches are not drawn this time: as many as leaves no frame with more to draw than others."""
@@ -153,7 +153,7 @@ class SteadyGenerator:
             return False
         return is_like(memory.drawn, patch, self._turns.gesture)
 
-    def _moved_along(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
+    def _shown_again(self, patch: FacePatch, before: dict[int, _Memory]) -> Replacement:
         """Return what was drawn last, where it lay in the frame.
 
         It meets surroundings that stay where they are; and what goes with every tremble of the keypoints flickers.
