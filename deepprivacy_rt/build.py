@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,10 @@ from deepprivacy_rt.sources.image import ImageSource
 from deepprivacy_rt.stages import Detector, Generator, Painter, Sink, Source
 from deepprivacy_rt.tracking import LookaheadTracker, TrackerSettings
 from deepprivacy_rt.weights import Weights
+
+if typing.TYPE_CHECKING:
+    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
+    from deepprivacy_rt.detectors.blazeface_torch import DeviceBlazeFaceDetector
 
 LOOKAHEAD_SECONDS = 1.0
 """How far file mode looks ahead, so that a face is covered before its first detection."""
@@ -231,7 +236,7 @@ def _on_cpu(config: FaceConfig, weights: Weights) -> _Stages:
     from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 
     full = BlazeFaceDetector(*_blazeface_files(weights), effort=config.effort)
-    return _Stages(_looking(config, full.fast(), full))
+    return _Stages(_blazeface(config, full))
 
 
 def _on_device(config: FaceConfig, weights: Weights, device: str, generator: Generator) -> _Stages:
@@ -250,7 +255,7 @@ def _on_device(config: FaceConfig, weights: Weights, device: str, generator: Gen
         new_detector = _yunet(config, weights)
     else:
         full = DeviceBlazeFaceDetector(*_blazeface_files(weights), uploads, effort=config.effort)
-        new_detector = _looking(config, full.fast(), full)
+        new_detector = _blazeface(config, full)
     return _Stages(new_detector, lambda frame_rate: DevicePainter(network, region, uploads, frame_rate))
 
 
@@ -265,6 +270,13 @@ def _blazeface_files(weights: Weights) -> tuple[Path, Path]:
     return weights.path("blazeface-full-range"), weights.path("blazeface-short-range")
 
 
-def _looking(config: FaceConfig, quick: Detector, full: Detector) -> Callable[[], Detector]:
+def _blazeface(config: FaceConfig, full: BlazeFaceDetector | DeviceBlazeFaceDetector) -> Callable[[], Detector]:
+    first = full if config.effort == "fast" else full.with_effort("thorough")
+    return _looking(config, full.with_effort("fast"), full, first)
+
+
+def _looking(
+    config: FaceConfig, quick: Detector, full: Detector, first: Detector | None = None
+) -> Callable[[], Detector]:
     """Return what makes a detector for each stream. At effort ``thorough`` it looks at every frame."""
-    return lambda: full if config.effort == "thorough" else PacedDetector(quick, full)
+    return lambda: full if config.effort == "thorough" else PacedDetector(quick, full, first)

@@ -192,7 +192,7 @@ def test_the_fast_one_of_a_detector_sees_what_a_fast_one_sees(shared: Path, mode
     canvas[200:600, 800:1200] = cv2.resize(portrait(shared), (400, 400))
     full = blazeface(model_file, "thorough", threshold=0.6)
     alone, derived = (
-        one.detect(frame_of(canvas)) for one in (blazeface(model_file, "fast", threshold=0.6), full.fast())
+        one.detect(frame_of(canvas)) for one in (blazeface(model_file, "fast", threshold=0.6), full.with_effort("fast"))
     )
     assert len(full.detect(frame_of(canvas))) == 2
     assert len(derived) == len(alone) == 1

@@ -60,10 +60,10 @@ class BlazeFaceDetector:
         self._short = open_network(short_range, SHORT_RANGE, threshold, backend, precision)
         self._second_look = SecondLook(self._full, self._short)
 
-    def fast(self) -> BlazeFaceDetector:
-        """Return a detector with effort ``fast`` that shares this one's networks."""
+    def with_effort(self, effort: Effort) -> BlazeFaceDetector:
+        """Return a detector with another effort that shares this one's networks."""
         other = copy.copy(self)
-        other._effort = "fast"
+        other._effort = effort
         return other
 
     def detect(self, frame: Frame) -> list[Detection]:

@@ -99,10 +99,10 @@ class DeviceBlazeFaceDetector:
         self._short = TorchBlazeFace(short_range, SHORT_RANGE, threshold, uploads.device)
         self._second_look = SecondLook(self._full, self._short)
 
-    def fast(self) -> DeviceBlazeFaceDetector:
-        """Return a detector with effort ``fast`` that shares this one's networks."""
+    def with_effort(self, effort: Effort) -> DeviceBlazeFaceDetector:
+        """Return a detector with another effort that shares this one's networks."""
         other = copy.copy(self)
-        other._effort = "fast"
+        other._effort = effort
         return other
 
     def detect(self, frame: Frame) -> list[Detection]:

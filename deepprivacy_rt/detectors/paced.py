@@ -15,18 +15,21 @@ a full one at every fourth; at 10 and below, a full look at every frame."""
 
 
 class PacedDetector:
-    """Looks by time, not by frame: a full look at the first frame, then quick ones, and full ones less often.
+    """Looks by time, not by frame: the best look at the first frame, then quick ones, and full ones less often.
+
+    A picture is a stream of one frame: no later look finds what the first one missed.
 
     Implements :class:`deepprivacy_rt.stages.Detector` for one stream. It returns nothing for the frames between two
     looks: a tracker that looks ahead knows where the faces are there from before and after, one that does not lets
     them move on. Periods are in stream time, whatever the frame rate, so slow and variable ones are safe.
 
-    :param quick: the cheaper of both; it may be the same.
+    :param quick: the cheaper of both; it may be the same. :param first: for the first frame; None: ``full``.
     """
 
-    def __init__(self, quick: Detector, full: Detector) -> None:
+    def __init__(self, quick: Detector, full: Detector, first: Detector | None = None) -> None:
         self._quick = quick
         self._full = full
+        self._first = first or full
         self._quick_period, self._full_period = QUICK_PERIOD, FULL_PERIOD
         self._last_look: Fraction | None = None
         self._last_full_look: Fraction | None = None
@@ -43,7 +46,8 @@ class PacedDetector:
         if not _is_due(self._last_look, frame.pts, self._quick_period):
             return []
         is_full = _is_due(self._last_full_look, frame.pts, self._full_period)
-        found = (self._full if is_full else self._quick).detect(frame)
+        full = self._first if self._last_look is None else self._full
+        found = (full if is_full else self._quick).detect(frame)
         self._last_look = frame.pts
         if is_full:
             self._last_full_look = frame.pts
