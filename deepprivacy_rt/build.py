@@ -72,8 +72,8 @@ class Anonymizer:
     :ivar turns: which faces are not drawn at every frame.
     :ivar read_from: so many faces in a frame that expressions are read at every second frame only.
     :ivar mesh: reads expressions; None: faces stay at rest.
-    :ivar finish: takes the generator of one stream and its frame rate, and makes what goes on with its faces; None:
-        nothing does.
+    :ivar finish: takes the generator of one stream, ``generator`` as it is, and the frame rate, and makes what goes on
+        with its faces; None: nothing does.
     :ivar batches: tells how often the generator's network was called, and for how many faces; None: there is none.
     :ivar config: as it was carried out: with a generator by name.
     """
@@ -88,14 +88,14 @@ class Anonymizer:
     read_from: int = 2
     new_painter: Callable[[float], Painter] | None = None
     mesh: FaceMesh | None = None
-    finish: Callable[[Generator, float], Generator] | None = None
+    finish: Callable[[Generator, Generator, float], Generator] | None = None
     batches: Callable[[], BatchCounts] | None = None
     config: FaceConfig = field(default_factory=FaceConfig)
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
         made = SteadyGenerator(self.generator, frame_rate, self.turns) if self.steady else self.generator
-        return self.finish(made, frame_rate) if self.finish is not None else made
+        return self.finish(made, self.generator, frame_rate) if self.finish is not None else made
 
     def new_replacer(self, frame_rate: float, times: StageTimes | None = None) -> Replacer:
         """Return what replaces the faces of one stream.

@@ -24,11 +24,13 @@ from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.weights import Weights
 
 
-def make_portraits(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[Generator, float], Generator]:
-    """Return what gives the faces of one stream the features of portraits."""
+def make_portraits(
+    config: FaceConfig, weights: Weights, salt: bytes
+) -> Callable[[Generator, Generator, float], Generator]:
+    """Return what gives the faces of one stream, calmed and as they are drawn, the features of portraits."""
     bank = read_portraits(weights.path("portraits"))
     wanted = None if config.identity == "random" else pick(read_identities(weights), config.identity).number
-    return lambda generator, frame_rate: PortraitGenerator(generator, bank, salt, frame_rate, wanted)
+    return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, bank, salt, frame_rate, wanted, first=drawn)
 
 
 def choose_model(config: FaceConfig, *, fine: bool) -> FaceConfig:

@@ -223,6 +223,8 @@ class FacePatch:
     :ivar keypoints: (6, 2) float32, patch pixels.
     :ivar transform: (2, 3) float64, maps frame pixels to patch pixels (a similarity).
     :ivar outline: (n, 2) float32 frame pixels: the polygon around this track's own cover, all of which is erased.
+    :ivar hint: (2, s, s) float32, what :func:`deepprivacy_rt.portraits.hint.hint` tells of the portrait whose features
+        will be put over the face; None: there is none.
     """
 
     track: FaceTrack
@@ -231,6 +233,7 @@ class FacePatch:
     keypoints: Points
     transform: Affine
     outline: Points
+    hint: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         _check_image(self.image, "patch image")
@@ -242,6 +245,8 @@ class FacePatch:
             raise ValueError("patch pixels under the mask must be erased (0)")
         if self.transform.shape != (2, 3) or not np.isfinite(self.transform).all():
             raise ValueError("patch transform must be a finite (2, 3) matrix")
+        if self.hint is not None and self.hint.shape != (2, size, size):
+            raise ValueError(f"hint must be {(2, size, size)}, not {self.hint.shape}")
         _check_keypoints(self.keypoints)
 
 

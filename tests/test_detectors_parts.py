@@ -39,6 +39,18 @@ def test_a_small_face_before_a_large_one_stays() -> None:
     assert len(merge_views(rows((0, 0, 100, 100, 0.9, False), (90, 0, 100, 100, 0.5, False)))) == 2
 
 
+def test_findings_that_share_an_eye_are_one_face() -> None:
+    """As found in a portrait: the half of a face, with hair beside it for its other half."""
+    found = rows((0, 0, 240, 240, 0.9, False), (128, 0, 170, 170, 0.7, False))
+    assert len(merge_views(found)) == 2
+    eyes = found.keypoints.copy()
+    eyes[0, :2] = (70, 70), (167, 69)
+    eyes[1, :2] = (182, 56), (246, 60)
+    assert len(merge_views(replace(found, keypoints=eyes))) == 1
+    eyes[1, :2] = (215, 56), (279, 60)  # cheek to cheek
+    assert len(merge_views(replace(found, keypoints=eyes))) == 2
+
+
 @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (1080, 1920), (3840, 2160), (1000, 1000)])
 @pytest.mark.parametrize("overlap", [0.2, 0.25])
 def test_tiles_cover_the_frame_and_overlap(size: tuple[int, int], overlap: float) -> None:

@@ -15,7 +15,9 @@ from deepprivacy_rt.types import Box, Detection
 Floats: TypeAlias = NDArray[np.float32]
 
 _SAME_IOU = 0.3
-_MOSTLY = 0.7
+_MOSTLY, _HALF = 0.7, 0.5
+_SAME_EYE = 0.2
+"""Distance of two eyes, in sides of the smaller box, up to which they are one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +95,9 @@ def merge_views(found: Candidates) -> Candidates:
 
     Whole faces come before faces cut by the border of a view, then higher scores. A finding is the same face as a
     better one when they overlap well, or one lies mostly in the other and is not much smaller, or a cut one lies
-    mostly in it. A small box in a large one stays: that may be a child in front of an adult. A cut face that no whole
-    one explains stays too: better a wrong box than a bare face.
+    mostly in it, or one lies half in the other and they have an eye in common: nobody shares eyes. A small box in a
+    large one stays: that may be a child in front of an adult. A cut face that no whole one explains stays too: better a
+    wrong box than a bare face.
 
     :return: one row per face, the mean of its whole findings weighted by score; best first.
     """
@@ -103,6 +106,7 @@ def merge_views(found: Candidates) -> Candidates:
     while len(left):
         iou, inside = overlaps(left.boxes[0], left.boxes)
         same = (iou > _SAME_IOU) | ((inside > _MOSTLY) & ((iou > _SAME_IOU / 2) | left.cut))
+        same |= (inside > _HALF) & (iou > _SAME_IOU / 2) & _share_an_eye(left)
         same[0] = True
         close = same & (iou > _SAME_IOU) & (left.cut == left.cut[0])
         close[0] = True
@@ -112,6 +116,14 @@ def merge_views(found: Candidates) -> Candidates:
         return found
     merged = Candidates.join(faces)
     return merged.pick(np.argsort(-merged.scores, kind="stable"))
+
+
+def _share_an_eye(found: Candidates) -> NDArray[np.bool_]:
+    """Say of which findings an eye is the first one's, (n,)."""
+    eyes = found.keypoints[:, :2]
+    apart = np.linalg.norm(eyes[:, :, None] - eyes[0], axis=-1).min(axis=(1, 2))
+    sides = (found.boxes[:, 2:] - found.boxes[:, :2]).mean(axis=1)
+    return np.asarray(apart < _SAME_EYE * np.minimum(sides, sides[0]), np.bool_)
 
 
 def _mean(group: Candidates) -> Candidates:

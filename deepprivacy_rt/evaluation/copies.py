@@ -122,8 +122,8 @@ class CopyMaker:
     def _anonymizer(self, name: str, detector: Detector, identity: int) -> Anonymizer:
         anonymizer = self._anonymizers[name]
 
-        def moved(generator: Generator, frame_rate: float) -> Generator:
-            made = anonymizer.finish(generator, frame_rate) if anonymizer.finish is not None else generator
+        def moved(generator: Generator, drawn: Generator, frame_rate: float) -> Generator:
+            made = anonymizer.finish(generator, drawn, frame_rate) if anonymizer.finish is not None else generator
             return OtherIdentity(made, identity)
 
         return dataclasses.replace(anonymizer, new_detector=lambda: detector, finish=moved)

@@ -43,8 +43,12 @@ class Executor(Protocol):
         """How often the network ran, and for how many faces."""
         ...
 
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
-        """Map (n, 3, s, s), (n, 1, s, s), (n, 6, 2), (n, latent), (n, 3) float32 to (n, 3, s, s) float32."""
+    def run(self, *inputs: Floats) -> Floats:
+        """Map a batch to faces, (n, 3, s, s) float32.
+
+        :param inputs: float32: images (n, 3, s, s), masks (n, 1, s, s), keypoints (n, 6, 2), latents (n, latent),
+            expressions (n, 3), and hints of portraits (n, 2, s, s) where the network takes them.
+        """
         ...
 
 
@@ -117,7 +121,14 @@ class GanGenerator:
             return self._identity
         return self._latents.latent(identity)
 
-    def told(self, tracks: Sequence[FaceTrack], keypoints: Floats) -> tuple[Floats, Floats, Floats]:
+    def hints(self, hints: Sequence[Floats | None]) -> tuple[Floats, ...]:
+        """Return one more input, (n, 2, s, s), where the network takes portraits: zeros for those without one."""
+        if not self._prior.portrait:
+            return ()
+        none = np.zeros((self._prior.portrait, self._prior.size, self._prior.size), np.float32)
+        return (np.stack([none if one is None else one for one in hints]),)
+
+    def told(self, tracks: Sequence[FaceTrack], keypoints: Floats) -> tuple[Floats, ...]:
         """Return what the network is told of n faces beside their pictures: keypoints, latents, expressions.
 
         :param keypoints: (n, 6, 2) patch pixels.
@@ -142,6 +153,7 @@ class GanGenerator:
         image = np.stack([patch.image for patch in patches]).transpose(0, 3, 1, 2).astype(np.float32)
         image = (image * np.float32(1 / 127.5) - 1) * (1 - mask)
         told = self.told([patch.track for patch in patches], np.stack([patch.keypoints for patch in patches]))
+        told = (*told, *self.hints([patch.hint for patch in patches]))
         output = self._executor.run(np.ascontiguousarray(image), mask, *told)
         return [
             Replacement(patch=patch, image=_to_image(face))

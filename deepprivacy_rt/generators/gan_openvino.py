@@ -37,9 +37,9 @@ class OpenVinoExecutor:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
         return self._batcher.counts
 
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
+    def run(self, *inputs: Floats) -> Floats:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
-        return self._batcher(image, mask, keypoints, latent, expression)
+        return self._batcher(*inputs)
 
     def _one_by_one(self, *inputs: Floats) -> Floats:
         rows = zip(*inputs, strict=True)
@@ -117,4 +117,6 @@ def _probe(prior: Prior) -> list[Floats]:
     image = random.uniform(-1, 1, (1, 3, size, size)).astype(np.float32) * (1 - mask)
     keypoints = [[[-0.2, -0.1], [0.2, -0.1], [0.0, 0.1], [0.0, 0.25], [-0.45, 0.0], [0.45, 0.0]]]
     latent = random.standard_normal((1, prior.latent)).astype(np.float32)
-    return [image, mask, np.array(keypoints, np.float32), latent, np.array([[0.3, 0.6, 0.7]], np.float32)]
+    told = [np.array(keypoints, np.float32), latent, np.array([[0.3, 0.6, 0.7]], np.float32)]
+    hint = random.uniform(0, 1, (1, prior.portrait, size, size)).astype(np.float32) * mask
+    return [image, mask, *told, *([hint] if prior.portrait else [])]

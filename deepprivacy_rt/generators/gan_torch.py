@@ -49,10 +49,10 @@ class TorchExecutor:
         return self._batcher.counts
 
     @torch.inference_mode()
-    def run(self, image: Floats, mask: Floats, keypoints: Floats, latent: Floats, expression: Floats) -> Floats:
+    def run(self, *inputs: Floats) -> Floats:
         """See :class:`deepprivacy_rt.generators.gan.Executor`."""
-        inputs = [torch.from_numpy(array).to(self.device) for array in (image, mask, keypoints, latent, expression)]
-        result: Floats = self.forward(*inputs).cpu().numpy()
+        tensors = [torch.from_numpy(array).to(self.device) for array in inputs]
+        result: Floats = self.forward(*tensors).cpu().numpy()
         return result
 
     @torch.inference_mode()
@@ -138,5 +138,6 @@ class DeviceGan:
 
     def draw(self, image: Tensor, mask: Tensor, tracks: Sequence[FaceTrack], keypoints: Floats) -> Tensor:
         """See :class:`deepprivacy_rt.on_device.canvas.FaceNetwork`."""
-        told = [torch.from_numpy(array).to(image.device) for array in self._generator.told(tracks, keypoints)]
+        arrays = *self._generator.told(tracks, keypoints), *self._generator.hints([None] * len(tracks))
+        told = [torch.from_numpy(array).to(image.device) for array in arrays]
         return self._executor.forward(image, mask, *told)

@@ -3,7 +3,8 @@
 The network knows what light and skin belong to a neck and a room, but at 128 pixels and after little training its faces
 are soft, and each keypoint's tremble moves them. A portrait of nobody, turned as the keypoints say, is as sharp and as
 steady as a picture. So the network's face is kept where it meets the surroundings, and for tone and light everywhere;
-within the oval of the face, features are the portrait's. docs/adr/0017-portraits.md.
+within the oval of the face, features are the portrait's. The network is told of the portrait before, so that it paints
+what goes around it. docs/adr/0017-portraits.md, 0021-surroundings.md.
 
 As blind as the network: what a portrait does follows from keypoints, expression, identity and the network's answer.
 """
@@ -14,7 +15,7 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from deepprivacy_rt.generators.steady import is_continued, is_sound
 from deepprivacy_rt.portraits.bank import PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
+from deepprivacy_rt.portraits.hint import hint
 from deepprivacy_rt.portraits.pose import Pose, fit_pose
 from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
 from deepprivacy_rt.portraits.texture import Texture
@@ -38,6 +40,9 @@ _TONE_BLUR = 0.12
 _LEAST_GAIN, _MOST_GAIN = 0.4, 2.2
 _SIMILAR_TONE = 0.25
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
+_LEAST_CHOICE, _CHOICE = 6, 0.3
+"""Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
+too."""
 _SMOOTHING_SECONDS = 0.05
 """Time constant for poses and tones of a face that is nearly at rest within its patch."""
 _TREMBLE, _MOVE = 0.012, 0.05
@@ -62,6 +67,17 @@ class _Face:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """A patch with its portrait. :ivar given: as the pipeline gave it, without the hint."""
+
+    given: FacePatch
+    drawn: Drawn
+    pose: Pose
+    matrix: NDArray[np.float64]
+    earlier: _Motion | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
     """How a track's portrait was drawn last.
 
@@ -81,16 +97,25 @@ class PortraitGenerator:
     shows it. Large movements are followed at once.
 
     Which portrait an identity gets is drawn from the session's salt, among those whose skin is about as light as what
-    the other generator drew when the identity was first seen.
+    the network drew when the identity was first seen, and which go with its surroundings.
 
     :param frame_rate: frames per second, above 0.
     :param portrait: all faces get this one, by its number; None: drawn.
+    :param first: draws a new identity's face once without a portrait, to choose one by; None: ``generator``.
     """
 
     def __init__(
-        self, generator: Generator, bank: PortraitBank, salt: bytes, frame_rate: float, portrait: int | None = None
+        self,
+        generator: Generator,
+        bank: PortraitBank,
+        salt: bytes,
+        frame_rate: float,
+        portrait: int | None = None,
+        *,
+        first: Generator | None = None,
     ) -> None:
         self._generator, self._bank, self._salt, self._portrait = generator, bank, salt, portrait
+        self._first = first or generator
         self._faces: OrderedDict[int, _Face] = OrderedDict()
         self._wearing: dict[int, int] = {}
         self._share = 1.0 - math.exp(-1.0 / (_SMOOTHING_SECONDS * frame_rate))
@@ -109,19 +134,37 @@ class PortraitGenerator:
     def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
         """Return the generator's replacements with a portrait each. What breaks the contract is passed on as it is."""
         before, self._motions = self._motions, {}
-        return [
-            self._portrayed(answer, before) if isinstance(answer, Replacement) and is_sound(answer) else answer
-            for answer in self._generator.generate(patches)
-        ]
+        self._meet(patches)
+        shown, told = {}, []
+        for patch in patches:
+            if patch.track.identity in self._faces:
+                one = self._drawn(patch, before)
+                patch = replace(patch, hint=hint(one.drawn, len(patch.image)))
+                shown[id(patch)] = one
+            told.append(patch)
+        return [self._portrayed(answer, shown) for answer in self._generator.generate(told)]
 
-    def _portrayed(self, answer: Replacement, motions: dict[int, _Motion]) -> Replacement:
-        patch = answer.patch
+    def _meet(self, patches: Sequence[FacePatch]) -> None:
+        """Give identities that are new a face, by what the network draws for them on its own."""
+        new = {one.track.identity: one for one in patches if one.track.identity not in self._faces}
+        if not new:
+            return
+        for answer in self._first.generate(list(new.values())):
+            if isinstance(answer, Replacement) and is_sound(answer):
+                self._faces[answer.patch.track.identity] = self._chosen(answer)
+        # Never those of this frame: they are the newest.
+        while len(self._faces) > max(_REMEMBERED, len(patches)):
+            forgotten, _ = self._faces.popitem(last=False)
+            self._wearing.pop(forgotten, None)
+
+    def _drawn(self, patch: FacePatch, motions: dict[int, _Motion]) -> _Shown:
         track = patch.track
-        face = self._face(track.identity, answer)
+        self._faces.move_to_end(track.identity)
+        face = self._faces[track.identity]
         head = face.head.copy()
         # An open mouth's middle lies lower than where shut lips meet.
         head[3, 1] += (0.5 - UPPER_SHARE) * gap_of(track.expression)
-        size = len(answer.image)
+        size = len(patch.image)
         earlier = motions.get(track.track_id)
         if earlier is not None and not is_continued(earlier.track, track):
             earlier = None
@@ -131,11 +174,18 @@ class PortraitGenerator:
             before = earlier.matrix
             matrix = before + self._new_share(before, matrix, head, size) * (matrix - before)
         drawn = draw(face.texture, face.relief, matrix, track.expression, self._bank.gestures, size, _zoom(patch))
-        tone = tones(answer.image, drawn)
-        if earlier is not None:
-            tone = np.asarray(earlier.tones + self._share * (tone - earlier.tones), np.float32)
-        self._motions[track.track_id] = _Motion(track, pose, matrix, tone)
-        return Replacement(patch, blended(answer.image, drawn, tone))
+        return _Shown(patch, drawn, pose, matrix, earlier)
+
+    def _portrayed(self, answer: Replacement, shown: dict[int, _Shown]) -> Replacement:
+        if not (isinstance(answer, Replacement) and id(answer.patch) in shown and is_sound(answer)):
+            return answer
+        one = shown[id(answer.patch)]
+        tone = tones(answer.image, one.drawn)
+        if one.earlier is not None:
+            tone = np.asarray(one.earlier.tones + self._share * (tone - one.earlier.tones), np.float32)
+        track = one.given.track
+        self._motions[track.track_id] = _Motion(track, one.pose, one.matrix, tone)
+        return Replacement(one.given, blended(answer.image, one.drawn, tone))
 
     def _new_share(
         self, earlier: NDArray[np.float64], pose: NDArray[np.float64], head: NDArray[np.float64], size: int
@@ -145,21 +195,12 @@ class PortraitGenerator:
         part = float(np.hypot(*moved.T).max()) / size
         return self._share + (1 - self._share) * min(max((part - _TREMBLE) / (_MOVE - _TREMBLE), 0.0), 1.0)
 
-    def _face(self, identity: int, answer: Replacement) -> _Face:
-        if identity in self._faces:
-            self._faces.move_to_end(identity)
-            return self._faces[identity]
-        chosen, other, own = self._choice(identity, answer)
+    def _chosen(self, answer: Replacement) -> _Face:
+        chosen, other, own = self._choice(answer.patch.track.identity, answer)
         portrait, partner = self._bank.portraits[chosen], self._bank.portraits[other]
         relief = Relief.of(np.asarray(own * portrait.place + (1 - own) * partner.place, np.float32))
-        face = _Face(
-            Texture.of(portrait.texture, self._bank.cover), relief, own * portrait.head + (1 - own) * partner.head
-        )
-        self._faces[identity] = face
-        if len(self._faces) > _REMEMBERED:
-            forgotten, _ = self._faces.popitem(last=False)
-            self._wearing.pop(forgotten, None)
-        return face
+        head = own * portrait.head + (1 - own) * partner.head
+        return _Face(Texture.of(portrait.texture, self._bank.cover), relief, head)
 
     def _choice(self, identity: int, answer: Replacement) -> tuple[int, int, float]:
         """Return texture, second shape, and how much of the shape is the texture's own."""
@@ -173,10 +214,20 @@ class PortraitGenerator:
         wanted = _brightness(_skin(answer))
         off = [abs(_brightness(self._bank.portraits[one].color) - wanted) for one in order]
         similar = [one for one, by in zip(order, off, strict=True) if by <= _SIMILAR_TONE]
+        similar = self._fitting(similar, answer.patch)
         taken = set(self._wearing.values())
         free = [one for one in similar if one not in taken] or similar or [order[int(np.argmin(off))]]
         self._wearing[identity] = free[0]
         return free[0], other, own
+
+    def _fitting(self, portraits: list[int], patch: FacePatch) -> list[int]:
+        """Return those that go with the surroundings, in the same order."""
+        count = max(_LEAST_CHOICE, round(_CHOICE * len(portraits)))
+        if self._bank.matcher is None or count >= len(portraits):
+            return portraits
+        scores = self._bank.matcher.scores(patch)
+        least = sorted((float(scores[one]) for one in portraits), reverse=True)[count - 1]
+        return [one for one in portraits if scores[one] >= least]
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, gain: float = 1.0, *, bias: bool = True
+) -> nn.Conv2d:
     """Return a convolution with He initialisation scaled by ``gain`` (0 makes it start as nothing)."""
     padding = (kernel - stride + 1) // 2 if stride > 1 else kernel // 2
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
     nn.init.kaiming_normal_(layer.weight, a=0.2)
     with torch.no_grad():
         layer.weight.mul_(gain)

@@ -22,11 +22,13 @@ class Prior:
     :ivar size: side of the patches in pixels.
     :ivar mean: (latent,) float32.
     :ivar factor: (latent, latent) float32; latents are mean + factor · standard normal.
+    :ivar portrait: channels of the hint of a portrait that it takes, 0: none.
     """
 
     size: int
     mean: NDArray[np.float32]
     factor: NDArray[np.float32]
+    portrait: int = 0
 
     @property
     def latent(self) -> int:
@@ -43,9 +45,9 @@ def read_prior(path: Path) -> Prior:
                 raise WeightsError(f"{path}: not a generator of this version; cure: use the weights it shipped with")
             config = json.loads(header["config"])
             mean, factor = (file.get_tensor(f"prior_{part}").astype(np.float32) for part in ("mean", "factor"))
-            size, latent = int(config["size"]), int(config["latent"])
+            size, latent, portrait = (int(config.get(name, 0)) for name in ("size", "latent", "portrait"))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as generator weights: {str(error).splitlines()[0]}") from error
     if mean.shape != (latent,) or factor.shape != (latent, latent):
         raise WeightsError(f"{path}: cannot be read as generator weights: the prior does not fit latents of {latent}")
-    return Prior(size, mean, factor)
+    return Prior(size, mean, factor, portrait)

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from deepprivacy_rt.errors import WeightsError
 from deepprivacy_rt.portraits.canonical import Floats, covers
 from deepprivacy_rt.portraits.gestures import Gestures
+from deepprivacy_rt.portraits.matching import PREFIX, Matcher
 from deepprivacy_rt.types import Image
 
 
@@ -38,12 +39,17 @@ class Portrait:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PortraitBank:
-    """All portraits of a file. :ivar cover: (t, t, 2), see ``covers``. :ivar mean: (468, 3) the mean face."""
+    """All portraits of a file.
+
+    :ivar cover: (t, t, 2), see ``covers``. :ivar mean: (468, 3) the mean face. :ivar matcher: tells which of them go
+        with some surroundings; None: nothing does.
+    """
 
     portraits: Sequence[Portrait]
     cover: Floats
     mean: Floats
     sources: Sequence[dict[str, str]]
+    matcher: Matcher | None = None
     gestures: Gestures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,11 +86,19 @@ def write_portraits(
     )
 
 
+def add_matcher(path: Path, matcher: Matcher) -> None:
+    """Write a matcher into a file of portraits, in place of one that it has."""
+    with safe_open(path, "numpy") as file:
+        parts = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
+        metadata = file.metadata()
+    path.write_bytes(save(parts | matcher.tensors(), metadata=metadata))
+
+
 def read_portraits(path: Path) -> PortraitBank:
     """Read a bank. Raises WeightsError."""
     try:
         with safe_open(path, "numpy") as file:
-            parts = {name: file.get_tensor(name) for name in ("pictures", "ends", "places", "heads", "mean")}
+            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             sources = json.loads(file.metadata()["sources"])
         return _bank(parts, sources)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, cv2.error) as error:
@@ -104,7 +118,10 @@ def _bank(parts: dict[str, NDArray[np.generic]], sources: Sequence[dict[str, str
         Portrait(texture, place, head, np.asarray((texture * skin).sum(axis=(0, 1)) / skin.sum(), np.float32))
         for texture, place, head in zip(textures, places, heads, strict=True)
     ]
-    return PortraitBank(portraits, cover, mean, sources)
+    matcher = Matcher.of(parts) if any(name.startswith(PREFIX) for name in parts) else None
+    if matcher is not None and len(matcher.looks) != len(portraits):
+        raise ValueError("its matcher is of other portraits")
+    return PortraitBank(portraits, cover, mean, sources, matcher)
 
 
 def _decoded(data: NDArray[np.uint8]) -> Image:

@@ -31,6 +31,8 @@ CANVAS = 288
 """Side of the square that pictures are held on, in pixels; smaller ones lie in its top left corner."""
 _BORDER = 0.35
 """Added around a picture before detection, as a share of its side: tight crops are not what detectors expect."""
+_LANDMARKS = "eyeR", "eyeL", "nose", "mouthR", "mouthL"
+"""What rendered heads call the five points of the other manifests."""
 _OPEN_MOUTH, _NARROW_EYES = 0.25, 0.4
 _RARE = 4.0
 """How much more often than others faces with an open mouth or narrow eyes are drawn: they are a fifth of all."""
@@ -68,11 +70,15 @@ def held_out(name: str) -> bool:
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a folder's ``manifest.jsonl``, rendered heads' landmarks as ``points5``."""
     manifest = folder / "manifest.jsonl"
     if not manifest.is_file():
         raise TrainingError(f"{manifest}: not found; a training folder has one JSON record per picture there")
     for line in manifest.read_text().splitlines():
-        yield json.loads(line)
+        record = json.loads(line)
+        if "landmarks" in record:
+            record["points5"] = [record["landmarks"][name] for name in _LANDMARKS]
+        yield record
 
 
 def find(detector: Detector, image: Image) -> Detection | None:

@@ -37,9 +37,9 @@ else:
 TEXTURE, RELIEF = 192, 48
 """Sides of the maps: the training pictures have no more than about 110 pixels across a face."""
 _MOST_DISAGREEMENT = 0.25
-_FRONTAL, _SHUT = 0.08, 0.12
-"""Distance of the nose's tip from the middle of the eyes, and opening of the mouth, up to which a face counts towards
-the mean."""
+_FRONTAL, _NEARLY_FRONTAL, _SHUT = 0.08, 0.14, 0.12
+"""Distance of the nose's tip from the middle of the eyes, up to which a face counts towards the mean, and up to which
+it can be a portrait; opening of the mouth up to which it counts towards the mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +52,15 @@ class _Face:
     mouth: float
 
     @property
-    def is_calm(self) -> bool:
+    def turned(self) -> float:
+        """Distance of the nose's tip from the middle of the eyes, over that of their outer corners."""
         corners = self.mesh[[33, 263]]
         off = self.mesh[1, 0] - corners[:, 0].mean()
-        return abs(off) < _FRONTAL * float(np.linalg.norm(corners[0] - corners[1])) and self.mouth < _SHUT
+        return float(abs(off) / np.linalg.norm(corners[0] - corners[1]))
+
+    @property
+    def is_calm(self) -> bool:
+        return self.turned < _FRONTAL and self.mouth < _SHUT
 
 
 def read_list(path: Path) -> list[str]:
@@ -71,15 +76,20 @@ def read_list(path: Path) -> list[str]:
 
 def make(
     folder: Path,
-    names: Sequence[str],
+    names: Sequence[str] | None,
     target: Path,
     detector: Detector,
     mesh: FaceMesh,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Write a file of portraits. Raises TrainingError."""
+    """Write a file of portraits. Raises TrainingError.
+
+    :param names: pictures to take; None: all that look about into the camera.
+    """
     faces = [face for record in records(folder) if (face := _look(folder, record, detector, mesh)) is not None]
     known = {face.record["file"]: face for face in faces}
+    if names is None:
+        names = [name for name, face in known.items() if face.turned < _NEARLY_FRONTAL]
     missing = [name for name in names if name not in known]
     if missing:
         raise TrainingError(f"{folder}: no usable face in {', '.join(missing)}")
@@ -128,12 +138,13 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.training.portraits", description=__doc__)
     parser.add_argument("folder", type=Path, help="training pictures with manifest.jsonl")
-    parser.add_argument("list", type=Path, help="TOML file with the pictures to take")
+    parser.add_argument("list", help="TOML file with the pictures to take, or 'all' that look into the camera")
     parser.add_argument("target", type=Path, help="file of portraits to write")
     args = parser.parse_args()
     weights = Weights()
     detector = BlazeFaceDetector(weights.path("blazeface-full-range"), weights.path("blazeface-short-range"))
-    make(args.folder, read_list(args.list), args.target, detector, FaceMesh(weights.path("face-landmark")))
+    names = None if args.list == "all" else read_list(Path(args.list))
+    make(args.folder, names, args.target, detector, FaceMesh(weights.path("face-landmark")))
     print(f"{args.target.stat().st_size} bytes, sha256 = {hashlib.sha256(args.target.read_bytes()).hexdigest()}")
 
 

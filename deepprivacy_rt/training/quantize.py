@@ -20,17 +20,21 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import EnvironmentProblem, TrainingError
 from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, load_float, load_quantized
 from deepprivacy_rt.networks.prior import Prior, read_prior
+from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.runtimes.openvino import is_installed
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings
 from deepprivacy_rt.training.sheets import plain_views
 from deepprivacy_rt.training.views import Views, ViewSampler
 from deepprivacy_rt.types import REST
+from deepprivacy_rt.weights import Weights
 
 MEAN_LIMITS = {"white": 3.0, "magenta": 4.0, "blue": 4.0}
 """Largest mean error under the cover by light, over held-out faces, in grey levels of 0..255.
@@ -67,14 +71,25 @@ def _latents(prior: Prior, count: int, seed: int) -> NDArray[np.float32]:
     return np.asarray(prior.mean + _SPREAD * normal @ prior.factor.T, np.float32)
 
 
-def _rows(data: FaceData, region: Region, prior: Prior, count: int) -> list[Arrays]:
+def _rows(data: FaceData, region: Region, prior: Prior, count: int, bank: PortraitBank) -> list[Arrays]:
     """Return inputs with all the disturbances of training, one list of arrays per face."""
     sampler = ViewSampler(data, GEOMETRY[region], prior.size, torch.Generator().manual_seed(3))
     index = sampler.choose(count)
-    views = sampler.views(index, sampler.geometry(index), sampler.look(count))
+    geometry = sampler.geometry(index)
+    views = sampler.views(index, geometry, sampler.look(count))
     expression = drawn_doings(torch.tensor(REST), views.expression, sampler.random)
-    batch = [*_seen(views), _latents(prior, count, seed=5), expression.numpy()]
+    told = [_latents(prior, count, seed=5), expression.numpy(), *_hints(prior, views, geometry.mirror, bank)]
+    batch = [*_seen(views), *told]
     return [[array[i : i + 1] for array in batch] for i in range(count)]
+
+
+def _hints(prior: Prior, views: Views, mirror: Tensor, bank: PortraitBank) -> Arrays:
+    """Return hints of portraits, where the network takes them; one face in four has none."""
+    if not prior.portrait:
+        return []
+    hints = HintPainter(bank, [], prior.size).hints(torch.arange(len(mirror)), views, mirror)
+    hints[::4] = 0
+    return [hints.numpy()]
 
 
 def _seen(views: Views) -> Arrays:
@@ -101,7 +116,7 @@ def quantize(weights: Path, pack: Path, model: Path, *, samples: int = 300) -> N
     rows = []
     for region in Region:
         data = load(pack, torch.device("cpu"), lambda name: not held_out(name), GEOMETRY[region].side)
-        rows += _rows(data, region, prior, samples // len(Region))
+        rows += _rows(data, region, prior, samples // len(Region), read_portraits(Weights().path("portraits")))
     with tempfile.TemporaryDirectory() as scratch:
         # The weights were half precision: so they stay, where they stay floats.
         half = Path(scratch) / "half.xml"
@@ -189,7 +204,9 @@ def compare(
     views = plain_views(data, GEOMETRY[region], prior.size, torch.linspace(0, len(data.units) - 1, count).long())
     tint = torch.tensor(light).reshape(1, 3, 1, 1)
     image = ((views.image + 1) * tint - 1) * (1 - views.mask)
-    inputs = [*_seen(replace(views, image=image)), _latents(prior, count, seed=7), views.expression.numpy()]
+    bank = read_portraits(Weights().path("portraits"))
+    hints = _hints(prior, views, torch.zeros(count, dtype=torch.bool), bank)
+    inputs = [*_seen(replace(views, image=image)), _latents(prior, count, seed=7), views.expression.numpy(), *hints]
     exact, int8 = (_grey(form.run(*inputs)) for form in forms)
     return Comparison(
         exact=exact,

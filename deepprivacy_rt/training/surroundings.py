@@ -1,0 +1,278 @@
+"""Teaching a trained generator to paint what surrounds a portrait, and the tone that the portrait is to take.
+
+    python -m deepprivacy_rt.training.surroundings weights/face128.safetensors PACK PORTRAITS painted.safetensors \\
+        --renders RENDERS --minutes 60
+
+At run time the features of a portrait are put over the generator's face (docs/adr/0017-portraits.md). What is left for
+the generator is hair, jaw, ears and neck around them, and light and skin. That can be learned from pictures alone: the
+target is the picture itself. Under the portrait only coarse colours count, for these are all that is used; around it
+everything does. The portrait is the picture's own or another's, and now and then there is none: then the face is to be
+what the teacher, the generator before, draws for the same latent, so that nothing is forgotten.
+
+Rendered heads take part: they have short hair, bare ears, dark skin and hard light, which the other pictures lack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.geometry import RegionGeometry
+from deepprivacy_rt.networks.discriminator import Discriminator
+from deepprivacy_rt.networks.generator import Generator
+from deepprivacy_rt.networks.serialization import load_generator, save_generator
+from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
+from deepprivacy_rt.portraits.hint import CHANNELS
+from deepprivacy_rt.training import losses
+from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.portrait_hints import HintPainter
+from deepprivacy_rt.training.settle import drawn_doings, tidied
+from deepprivacy_rt.training.views import Views, ViewSampler
+
+_BATCH, _BARE, _HEAD_SHARE, _HALF_LIFE = 8, 2, 0.15, 2000.0
+"""Pictures in a step; of these, without a portrait; share of steps with whole heads; the average's, in pictures."""
+_RATE = 2e-4
+_RENDERS = 0.3
+"""Share of the steps that show rendered heads."""
+_UNDER = 0.95
+"""How much of a portrait's share is taken from the weight of what lies under it."""
+_TONE, _BARE_COUNTS, _RING = 1.0, 1.0, 0.3
+_LEAST_TONE_SHARE, _TONES = 4.0, 8
+"""Most that pictures of rare lightness are favoured, and classes of lightness."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures to learn from, and what draws portraits on them.
+
+    :ivar real: whether a discriminator may take them for photographs.
+    """
+
+    samplers: dict[Region, ViewSampler]
+    painter: HintPainter
+    real: bool
+
+
+class Painter:
+    """Teacher, pupil and the pupil's average.
+
+    :param photographs: to learn from. :param renders: the same, of rendered heads; None: none.
+    :param judge: a discriminator, which goes on learning; None: colours alone are compared.
+    """
+
+    def __init__(
+        self,
+        teacher: Generator,
+        pupil: Generator,
+        photographs: Pictures,
+        renders: Pictures | None,
+        random: torch.Generator,
+        judge: Discriminator | None = None,
+        adversarial: float = 0.02,
+    ) -> None:
+        self.teacher = teacher.requires_grad_(False)
+        self.average = copy.deepcopy(pupil).requires_grad_(False)
+        self.pupil = pupil.requires_grad_(True).train()
+        self.photographs, self.renders, self.random = photographs, renders, random
+        self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
+        self.judge, self._adversarial = judge, adversarial
+        if judge is not None:
+            self.judging = torch.optim.Adam(judge.parameters(), lr=_RATE / 2, betas=(0.0, 0.99))
+        self.steps = 0
+
+    def step(self) -> dict[str, float]:
+        """Take one step; return the errors."""
+        source, region = self._source()
+        sampler, network = source.samplers[region], self.teacher
+        index = sampler.choose(_BATCH)
+        geometry = sampler.geometry(index)
+        views = sampler.views(index, geometry, sampler.look(_BATCH))
+        hints = source.painter.hints(index, views, geometry.mirror)
+        hints[:_BARE] = 0
+        latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
+        doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
+        made = self.pupil(views.image, views.mask, views.keypoints, latent, doing, hints).float()
+        log = self._painted(made[_BARE:], Views(*(part[_BARE:] for part in _parts(views))), hints[_BARE:])
+        total = log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
+        log["bare"] = self._like_teacher(made[:_BARE], views.part(_BARE), latent, doing, GEOMETRY[region])
+        total = total + _BARE_COUNTS * log["bare"]
+        if self.judge is not None and source.real:
+            share = hints[:, 1:]
+            face = share * views.target + (1 - share) * made
+            whole = (views.mask * face + (1 - views.mask) * views.target) * views.valid
+            total = total + self._judged(self.judge, whole[_BARE:], views, log)
+        self._update(self.optimizer, total, self.pupil)
+        share = 1 - 0.5 ** (_BATCH / min(_HALF_LIFE, 1 + 0.5 * self.steps * _BATCH))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.pupil.parameters()), share)
+        self.steps += 1
+        return {name: float(value.detach()) for name, value in log.items()}
+
+    def _source(self) -> tuple[Pictures, Region]:
+        kind, place = torch.rand(2, generator=self.random).tolist()
+        source = self.renders if self.renders is not None and kind < _RENDERS else self.photographs
+        return source, Region.HEAD if place < _HEAD_SHARE else Region.FACE
+
+    def _painted(self, made: Tensor, views: Views, hints: Tensor) -> dict[str, Tensor]:
+        hole, share = views.cover * views.valid, hints[:, 1:]
+        around = hole * (1 - _UNDER * share)
+        return {
+            "fine": losses.pyramid_l1(made, views.target, around, (1, 4)) + _slopes(made, views.target, around),
+            "tone": losses.pyramid_l1(
+                F.avg_pool2d(made * hole, 8), F.avg_pool2d(views.target * hole, 8), F.avg_pool2d(hole, 8), (1, 2)
+            ),
+            "ring": losses.masked_l1(made, views.target, 1 - views.mask),
+        }
+
+    @torch.no_grad()
+    def _wanted(self, views: Views, latent: Tensor, doing: Tensor, region: RegionGeometry) -> Tensor:
+        clean = views.target * (1 - views.mask)
+        told = self.teacher(clean, views.mask, views.keypoints, latent, doing)
+        return tidied(told, views.keypoints, region)
+
+    def _like_teacher(
+        self, made: Tensor, views: Views, latent: Tensor, doing: Tensor, region: RegionGeometry
+    ) -> Tensor:
+        """Compare the features with the teacher's, in the tone of the pupil's: around them pictures teach."""
+        wanted = self._wanted(views, latent[: len(made)], doing[: len(made)], region)
+        tone = F.avg_pool2d(made.detach() - wanted, 33, stride=1, padding=16, count_include_pad=False)
+        return losses.pyramid_l1(made, wanted + tone, views.cover * views.valid, (1, 4))
+
+    def _judged(self, judge: Discriminator, whole: Tensor, views: Views, log: dict[str, Tensor]) -> Tensor:
+        """Return the pupil's adversarial loss, and let the discriminator learn from the same pictures."""
+        maps = torch.cat([views.cover, judge.maps(views.keypoints)], dim=1)[_BARE:]
+        real, fake = (torch.cat([one, maps], dim=1) for one in (views.target[_BARE:], whole))
+        penalise = self.steps % 8 == 0
+        real.requires_grad_(penalise)
+        real_logits, _ = judge(real)
+        fake_logits, _ = judge(fake.detach())
+        log["judge"] = losses.relativistic(real_logits, fake_logits)
+        teaching = log["judge"]
+        if penalise:
+            teaching = teaching + 4.0 * losses.gradient_penalty(real_logits, real)
+        self._update(self.judging, teaching, judge)
+        judge.requires_grad_(False)
+        with torch.no_grad():
+            real_logits, real_features = judge(real)
+        fake_logits, fake_features = judge(fake)
+        judge.requires_grad_(True)
+        log["deceit"] = losses.relativistic(fake_logits, real_logits)
+        log["feature"] = losses.feature_matching(fake_features, real_features)
+        return self._adversarial * (log["deceit"] + 5.0 * log["feature"])
+
+    @staticmethod
+    def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def _parts(views: Views) -> list[Tensor]:
+    return [getattr(views, field.name) for field in dataclasses.fields(views)]
+
+
+def _slopes(made: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean difference of the slopes of two pictures: edges are small, and seen first."""
+    return sum(
+        (
+            losses.masked_l1(made.diff(dim=axis), target.diff(dim=axis), mask.narrow(axis, 1, mask.shape[axis] - 1))
+            for axis in (2, 3)
+        ),
+        start=made.new_zeros(()),
+    )
+
+
+def favour_rare_tones(data: FaceData) -> FaceData:
+    """Return the data with pictures of rare lightness about the nose drawn more often."""
+    lights = []
+    for image, center, unit in zip(data.images, data.centers, data.units, strict=True):
+        (x, y), r = center.round().int().tolist(), max(2, int(0.15 * float(unit)))
+        lights.append(float(image[:, max(y - r, 0) : y + r, max(x - r, 0) : x + r].float().mean()))
+    light = np.asarray(lights)
+    edges = np.linspace(light.min(), light.max(), _TONES + 1)[1:-1]
+    classes = np.digitize(light, edges)
+    count = np.bincount(classes, minlength=_TONES)
+    favour = np.minimum(count.max() / np.maximum(count, 1), _LEAST_TONE_SHARE)[classes]
+    return dataclasses.replace(data, weights=data.weights * torch.from_numpy(favour.astype(np.float32)))
+
+
+def read_pictures(pack: Path, bank: PortraitBank, size: int, random: torch.Generator, *, real: bool) -> Pictures:
+    """Return the pictures of a pack that are not held out. Raises TrainingError."""
+    names = [str(name) for name in np.load(pack)["names"] if not held_out(str(name))]
+    samplers = {}
+    for region in Region:
+        data = load(pack, torch.device("cpu"), lambda name: not held_out(name), GEOMETRY[region].side)
+        samplers[region] = ViewSampler(favour_rare_tones(data), GEOMETRY[region], size, random)
+    return Pictures(samplers, HintPainter(bank, names if real else [], size), real)
+
+
+def hinted(network: Generator) -> Generator:
+    """Return a copy of a generator that sees portraits, and draws as before where there are none."""
+    if network.config.portrait:
+        return copy.deepcopy(network)
+    other = Generator(dataclasses.replace(network.config, portrait=CHANNELS))
+    other.load_state_dict(network.state_dict(), strict=False)
+    return other
+
+
+def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> None:
+    """Train for so long, and write the average now and then. Raises WeightsError, TrainingError."""
+    teacher, bank = load_generator(args.weights), read_portraits(args.portraits)
+    random = torch.Generator().manual_seed(int(time.time()) if args.pupil else 0)
+    size = teacher.config.size
+    photographs = read_pictures(args.pack, bank, size, random, real=True)
+    renders = read_pictures(args.renders, bank, size, random, real=False) if args.renders else None
+    judge = None
+    if args.judge is not None:
+        judge = Discriminator(size)
+        judge.load_state_dict(
+            {k: v for i in range(2) for k, v in load_file(args.judge / f"discriminator{i}.safetensors").items()}
+        )
+        judge = judge.float()
+    pupil = hinted(teacher if args.pupil is None else load_generator(args.pupil))
+    painter = Painter(teacher, pupil, photographs, renders, random, judge, args.adversarial)
+    start, logs = time.monotonic(), []
+    while time.monotonic() - start < 60 * args.minutes:
+        logs.append(painter.step())
+        if len(logs) == 100:
+            rate = painter.steps * _BATCH / (time.monotonic() - start)
+            said = ", ".join(
+                f"{name} {np.mean([log[name] for log in logs if name in log]):.4f}"
+                for name in sorted(set().union(*logs))
+            )
+            report(f"{painter.steps * _BATCH} pictures, {rate:.1f} per second: {said}")
+            logs.clear()
+            save_generator(painter.average, args.output)
+    save_generator(painter.average, args.output)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m deepprivacy_rt.training.surroundings", description=__doc__)
+    parser.add_argument("weights", type=Path, help="the teacher, a generator without a detail head")
+    parser.add_argument("pack", type=Path, help="packed faces, made by deepprivacy-rt train --pack")
+    parser.add_argument("portraits", type=Path, help="file of portraits of as many of these faces as possible")
+    parser.add_argument("output", type=Path, help="where the generator goes")
+    parser.add_argument("--renders", type=Path, metavar="PACK", help="packed rendered heads")
+    parser.add_argument("--pupil", type=Path, metavar="FILE", help="an earlier output, to go on with")
+    parser.add_argument("--judge", type=Path, metavar="FOLDER", help="training state with a discriminator")
+    parser.add_argument("--adversarial", type=float, default=0.02, help="its weight (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="(default: %(default)s)")
+    paint(parser.parse_args(), lambda text: print(text, flush=True))
+
+
+if __name__ == "__main__":
+    main()
