@@ -36,6 +36,7 @@ from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.portraits.hint import CHANNELS
 from deepprivacy_rt.training import losses
+from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings, tidied
@@ -48,7 +49,12 @@ _RENDERS = 0.3
 """Share of the steps that show rendered heads."""
 _UNDER = 0.95
 """How much of a portrait's share is taken from the weight of what lies under it."""
-_TONE, _BARE_COUNTS, _RING = 1.0, 1.0, 0.3
+_TONE, _BARE_COUNTS, _RING, _FEATURES = 1.0, 1.0, 0.3, 0.5
+_PENALTY, _PENALTY_EVERY = 0.7, 8
+_JUDGED = 0.4
+"""How much details count beside a discriminator: where an edge may lie here or there, comparing blurs it."""
+_AUGMENTED = 0.5
+"""How often each change of the pictures that a discriminator sees is made."""
 _LEAST_TONE_SHARE, _TONES = 4.0, 8
 """Most that pictures of rare lightness are favoured, and classes of lightness."""
 
@@ -80,7 +86,7 @@ class Painter:
         renders: Pictures | None,
         random: torch.Generator,
         judge: Discriminator | None = None,
-        adversarial: float = 0.02,
+        adversarial: float = 0.01,
     ) -> None:
         self.teacher = teacher.requires_grad_(False)
         self.average = copy.deepcopy(pupil).requires_grad_(False)
@@ -88,6 +94,7 @@ class Painter:
         self.photographs, self.renders, self.random = photographs, renders, random
         self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
         self.judge, self._adversarial = judge, adversarial
+        self._augmenter = Augmenter(_AUGMENTED, random)
         if judge is not None:
             self.judging = torch.optim.Adam(judge.parameters(), lr=_RATE / 2, betas=(0.0, 0.99))
         self.steps = 0
@@ -105,10 +112,11 @@ class Painter:
         doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
         made = self.pupil(views.image, views.mask, views.keypoints, latent, doing, hints).float()
         log = self._painted(made[_BARE:], Views(*(part[_BARE:] for part in _parts(views))), hints[_BARE:])
-        total = log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
+        judged = self.judge is not None and source.real
+        total = (_JUDGED if judged else 1.0) * log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
         log["bare"] = self._like_teacher(made[:_BARE], views.part(_BARE), latent, doing, GEOMETRY[region])
         total = total + _BARE_COUNTS * log["bare"]
-        if self.judge is not None and source.real:
+        if self.judge is not None and judged:
             share = hints[:, 1:]
             face = share * views.target + (1 - share) * made
             whole = (views.mask * face + (1 - views.mask) * views.target) * views.valid
@@ -153,15 +161,18 @@ class Painter:
     def _judged(self, judge: Discriminator, whole: Tensor, views: Views, log: dict[str, Tensor]) -> Tensor:
         """Return the pupil's adversarial loss, and let the discriminator learn from the same pictures."""
         maps = torch.cat([views.cover, judge.maps(views.keypoints)], dim=1)[_BARE:]
-        real, fake = (torch.cat([one, maps], dim=1) for one in (views.target[_BARE:], whole))
-        penalise = self.steps % 8 == 0
-        real.requires_grad_(penalise)
-        real_logits, _ = judge(real)
-        fake_logits, _ = judge(fake.detach())
+        draw = self._augmenter.draw(whole, len(whole))
+        real, fake = (
+            self._augmenter.apply(torch.cat([one, maps], dim=1), draw) for one in (views.target[_BARE:], whole)
+        )
+        penalise = self.steps % _PENALTY_EVERY == 0
+        seen, shown = (one.detach().requires_grad_(penalise) for one in (real, fake))
+        (real_logits, _), (fake_logits, _) = judge(seen), judge(shown)
         log["judge"] = losses.relativistic(real_logits, fake_logits)
         teaching = log["judge"]
         if penalise:
-            teaching = teaching + 4.0 * losses.gradient_penalty(real_logits, real)
+            penalty = losses.gradient_penalty(real_logits, seen) + losses.gradient_penalty(fake_logits, shown)
+            teaching = teaching + _PENALTY * _PENALTY_EVERY * penalty
         self._update(self.judging, teaching, judge)
         judge.requires_grad_(False)
         with torch.no_grad():
@@ -170,7 +181,7 @@ class Painter:
         judge.requires_grad_(True)
         log["deceit"] = losses.relativistic(fake_logits, real_logits)
         log["feature"] = losses.feature_matching(fake_features, real_features)
-        return self._adversarial * (log["deceit"] + 5.0 * log["feature"])
+        return self._adversarial * log["deceit"] + _FEATURES * log["feature"]
 
     @staticmethod
     def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
@@ -269,7 +280,7 @@ def main() -> None:
     parser.add_argument("--renders", type=Path, metavar="PACK", help="packed rendered heads")
     parser.add_argument("--pupil", type=Path, metavar="FILE", help="an earlier output, to go on with")
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="training state with a discriminator")
-    parser.add_argument("--adversarial", type=float, default=0.02, help="its weight (default: %(default)s)")
+    parser.add_argument("--adversarial", type=float, default=0.01, help="its weight (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=60.0, help="(default: %(default)s)")
     paint(parser.parse_args(), lambda text: print(text, flush=True))
 
