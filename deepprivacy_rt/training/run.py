@@ -147,9 +147,9 @@ class Run:
         trainer.average.prior_mean.copy_(mean)
         trainer.average.prior_factor.copy_(factor)
         save_generator(trainer.average, folder / "average.safetensors")
-        save_file(_half(trainer.generator), folder / "generator.safetensors")
-        save_file(_half(trainer.encoder), folder / "encoder.safetensors")
-        for i, part in enumerate(_halves(_half(trainer.discriminator))):
+        save_file(half(trainer.generator), folder / "generator.safetensors")
+        save_file(half(trainer.encoder), folder / "encoder.safetensors")
+        for i, part in enumerate(halves(half(trainer.discriminator))):
             save_file(part, folder / f"discriminator{i}.safetensors")
         self._draw_sheets(folder)
         (folder / "progress.json").write_text(json.dumps({"step": trainer.step_count, "batch": trainer.config.batch}))
@@ -172,11 +172,12 @@ class Run:
         self.report(f"warm start from {folder} at {trainer.pictures} pictures, without optimiser moments")
 
 
-def _half(network: nn.Module) -> dict[str, Tensor]:
+def half(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights in half precision."""
     return {name: value.half().contiguous() for name, value in network.state_dict().items()}
 
 
-def _halves(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def halves(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Deal tensors, largest first, to the lighter of two heaps."""
     heaps: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name, value in sorted(tensors.items(), key=lambda item: -item[1].numel()):

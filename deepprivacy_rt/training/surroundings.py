@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,6 +39,7 @@ from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.portrait_hints import HintPainter
+from deepprivacy_rt.training.run import half, halves
 from deepprivacy_rt.training.settle import drawn_doings, tidied
 from deepprivacy_rt.training.views import Views, ViewSampler
 
@@ -266,8 +267,16 @@ def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> No
             )
             report(f"{painter.steps * _BATCH} pictures, {rate:.1f} per second: {said}")
             logs.clear()
-            save_generator(painter.average, args.output)
-    save_generator(painter.average, args.output)
+            _save(painter, args.output)
+    _save(painter, args.output)
+
+
+def _save(painter: Painter, output: Path) -> None:
+    """Write the average, and beside it the discriminator, from which ``--judge`` goes on."""
+    save_generator(painter.average, output)
+    if painter.judge is not None:
+        for i, part in enumerate(halves(half(painter.judge))):
+            save_file(part, output.parent / f"discriminator{i}.safetensors")
 
 
 def main() -> None:
