@@ -2,7 +2,7 @@
 
     python -m deepprivacy_rt.training.quantize weights/face128.safetensors PACK weights/ --sheet int8.png
 
-Only convolutions are quantized, and not the first: its inputs, colours and keypoint maps, share no scale. Squared
+Only convolutions are quantized, and not the first: their inputs, colours and keypoint maps, share no scale. Squared
 keypoint distances, FiLM and residual sums lose too much in eight bits.
 """
 
@@ -155,13 +155,14 @@ def _options(nncf: Any) -> Any:
 
 
 def _kept_in_float(network: Any, nncf: Any) -> Any:
-    """Return the scope of everything but convolutions, and of the first of these."""
+    """Return the scope of everything but convolutions, and of the first of these: of patch, hint and head."""
     operations = network.get_ordered_ops()
     kinds = {operation.get_type_name() for operation in operations}
     convolutions = [operation for operation in operations if operation.get_type_name() == "Convolution"]
-    first = convolutions[0].get_friendly_name()
+    names = [one.get_friendly_name() for one in convolutions]
+    first = [name for name in names if any(f"__module.{part}/" in name for part in ("stem", "hint", "detail.stem"))]
     others = sorted(kinds - {"Convolution", "Parameter", "Result", "Constant"})
-    return nncf.IgnoredScope(names=[first], types=others)
+    return nncf.IgnoredScope(names=first, types=others)
 
 
 @dataclass(frozen=True)
