@@ -70,7 +70,8 @@ def inputs(weights: Path) -> list[np.ndarray]:
     image = random.uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32) * (1 - mask)
     points = np.array([[[-0.2, -0.1], [0.2, -0.1], [0, 0.1], [0, 0.25], [-0.45, 0], [0.45, 0]]], np.float32)
     latent = load_generator(weights).prior_mean.numpy()[None]
-    return [image, mask, points, latent, np.array([[0.5, 0.2, 0.9]], np.float32)]
+    hint = random.uniform(0, 1, (1, 2, 128, 128)).astype(np.float32) * mask
+    return [image, mask, points, latent, np.array([[0.5, 0.2, 0.9]], np.float32), hint]
 
 
 def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray]) -> None:
@@ -78,6 +79,11 @@ def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray]) -> 
     theirs = TorchExecutor(weights, "cpu")
     error = np.abs(ours.run(*inputs) - theirs.run(*inputs))
     assert error.mean() < (1e-4 if ours.precision == "f32" else 0.03)
+
+
+def test_an_input_that_is_missing_is_no_garbage(weights: Path, inputs: list[np.ndarray]) -> None:
+    with pytest.raises(StageError, match="takes 6 inputs, not 5"):
+        load_float(weights, read_prior(weights), None).run(*inputs[:5])
 
 
 def test_the_network_is_small_enough_for_live_use() -> None:
@@ -172,7 +178,10 @@ def test_int8_is_close_to_float32(
     points = points + random.normal(0, 0.05, (12, 6, 2))
     latent = prior.mean + 0.9 * random.standard_normal((12, prior.latent)) @ prior.factor.T
     told = random.uniform(0, 1, (12, 3)).astype(np.float32)
-    arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32), told
+    hint = np.zeros((12, 2, 128, 128), np.float32)
+    hint[:, 0, 32:96, 32:96] = 0.2 * image[:, 0, 32:96, 32:96]
+    hint[:, 1, 32:96, 32:96] = 1
+    arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32), told, hint
     int8, exact = (
         np.clip(executor.run(*arrays), -1, 1) * 127.5
         for executor in (load_quantized(quantized), load_float(weights, prior, None, exact=True))

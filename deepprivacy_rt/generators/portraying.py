@@ -42,7 +42,7 @@ _SIMILAR_TONE = 0.25
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
 _LEAST_CHOICE, _CHOICE = 6, 0.3
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
-too."""
+too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
 _SMOOTHING_SECONDS = 0.05
 """Time constant for poses and tones of a face that is nearly at rest within its patch."""
 _TREMBLE, _MOVE = 0.012, 0.05

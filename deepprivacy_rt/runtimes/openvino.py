@@ -119,8 +119,11 @@ class OpenVinoNetwork:
         :param inputs: one array per input, in the model's order, in its dtype.
         :return: one array per output, in the model's order; fresh memory that the caller owns.
 
-        Raises StageError when the inference fails, wrong input shapes included.
+        Raises StageError when the inference fails, wrong numbers and shapes of inputs included.
         """
+        # OpenVINO would go on with whatever lies in the memory of an input that is not given.
+        if len(inputs) != len(self._compiled.inputs):
+            raise StageError(f"{self.name}: takes {len(self._compiled.inputs)} inputs, not {len(inputs)}")
         try:
             request = self._requests.__dict__.get("request")
             if request is None:
