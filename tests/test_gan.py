@@ -164,11 +164,11 @@ def make_face() -> Callable[..., np.ndarray]:
 
 
 @pytest.mark.skipif(not cpu_has_int8(), reason="this CPU has no AVX2: int8 is not used on it")
-@pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 3, 6), (1.0, 6, 9)], ids=["usual", "garish"])
+@pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 4, 6), (1.0, 6, 9)], ids=["usual", "garish"])
 def test_int8_is_close_to_float32(
     colourfulness: float, mean: float, worst: float, weights: Path, quantized: Path
 ) -> None:
-    """In grey levels. Clipped ranges are 1.6 off in usual colours and 10 in garish ones."""
+    """In grey levels, on surroundings of noise (held-out faces: 2 to 2.6). Clipped ranges are 10 off in garish ones."""
     prior, random = read_prior(weights), np.random.default_rng(2)
     coarse = torch.from_numpy(random.uniform(-colourfulness, colourfulness, (12, 3, 4, 4)).astype(np.float32))
     image = torch.nn.functional.interpolate(coarse, size=128, mode="bicubic").clamp(-1, 1).numpy()
