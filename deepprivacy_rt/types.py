@@ -223,8 +223,7 @@ class FacePatch:
     :ivar keypoints: (6, 2) float32, patch pixels.
     :ivar transform: (2, 3) float64, maps frame pixels to patch pixels (a similarity).
     :ivar outline: (n, 2) float32 frame pixels: the polygon around this track's own cover, all of which is erased.
-    :ivar hint: (2, s, s) float32, what :func:`deepprivacy_rt.portraits.hint.hint` tells of the portrait whose features
-        will be put over the face; None: there is none.
+    :ivar hint: (2, s, s) float32 of the portrait to be put over the face, see ``portraits.hint``; None: there is none.
     """
 
     track: FaceTrack

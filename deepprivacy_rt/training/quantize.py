@@ -112,11 +112,11 @@ def quantize(weights: Path, pack: Path, model: Path, *, samples: int = 300) -> N
         raise EnvironmentProblem("NNCF is not installed; cure: pip install 'deepprivacy-rt[quantize]'") from error
     import openvino
 
-    prior = read_prior(weights)
+    prior, bank = read_prior(weights), read_portraits(Weights().path("portraits"))
     rows = []
     for region in Region:
         data = load(pack, torch.device("cpu"), lambda name: not held_out(name), GEOMETRY[region].side)
-        rows += _rows(data, region, prior, samples // len(Region), read_portraits(Weights().path("portraits")))
+        rows += _rows(data, region, prior, samples // len(Region), bank)
     with tempfile.TemporaryDirectory() as scratch:
         # The weights were half precision: so they stay, where they stay floats.
         half = Path(scratch) / "half.xml"
