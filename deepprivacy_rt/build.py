@@ -180,8 +180,7 @@ def _turns(config: FaceConfig, *, portrayed: bool) -> Turns:
     fast = config.effort == "fast"
     if config.effort == "thorough" or not portrayed:
         return Turns(faces=1 if fast else 2)
-    # The finer generator costs twice as much, and flickers less.
-    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast or config.model == "face256" else PORTRAYED
+    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast else PORTRAYED
 
 
 def _batches(generator: Generator) -> Callable[[], BatchCounts]:

@@ -25,6 +25,7 @@ from deepprivacy_rt.portraits.relief import Relief, draw
 from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.testing import ToyGenerator
 from deepprivacy_rt.training.graft import graft
+from deepprivacy_rt.training.judging import Judge
 from deepprivacy_rt.training.matching import network, teach
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.surroundings import Painter, favour_rare_tones, hinted, read_pictures
@@ -95,7 +96,7 @@ def test_a_network_that_is_to_see_portraits_draws_as_before_at_first() -> None:
         assert not torch.equal(after(*told, torch.rand(2, 2, 32, 32)), wanted)
 
 
-def make_painter(packed: Path, judge: Discriminator | None = None) -> Painter:
+def make_painter(packed: Path, judge: Judge | None = None) -> Painter:
     random = torch.Generator().manual_seed(0)
     photographs = read_pictures(packed, bank(), SMALL.size, random, real=True)
     teacher = Generator(SMALL).eval()
@@ -119,12 +120,22 @@ def test_a_painter_learns_and_its_teacher_does_not(packed: Path) -> None:
 def test_a_judge_learns_beside_the_painter(packed: Path) -> None:
     judge = Discriminator(SMALL.size, 8)
     before = {name: part.clone() for name, part in judge.named_parameters()}
-    painter = make_painter(packed, judge)
+    painter = make_painter(packed, Judge(judge, torch.Generator().manual_seed(1), 0.01))
     logs = [painter.step() for _ in range(3)]
-    assert all(np.isfinite([log["judge"], log["deceit"], log["feature"]]).all() for log in logs)
+    assert all(np.isfinite([log["deceit"], log["feature"]]).all() for log in logs)
+    assert ["judge" in log for log in logs] == [True, False, True] and np.isfinite(logs[0]["judge"])
     # What is added to every verdict falls out of their differences.
     moved = {name for name, part in judge.named_parameters() if not torch.equal(part, before[name])}
     assert moved == set(before) - {"head.bias"}
+
+
+def test_a_judge_is_found_as_it_was_left(tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(1)
+    judge = Judge(Discriminator(SMALL.size), random, 0.01)
+    judge.write(tmp_path)
+    again = Judge.read(tmp_path, SMALL.size, random, 0.01).discriminator
+    for (name, kept), found in zip(judge.discriminator.named_parameters(), again.parameters(), strict=True):
+        assert torch.allclose(kept, found, atol=2e-3), name  # it is kept in half precision
 
 
 def test_under_a_portrait_only_coarse_colours_count(packed: Path) -> None:

@@ -70,7 +70,7 @@ class Turns:
 
 
 CROWD = 3
-PORTRAYED = Turns(faces=1, seconds=0.07, pressed=0.14, gesture=0.25)
+PORTRAYED = Turns(faces=1, seconds=0.14, pressed=0.2, gesture=0.25)
 """For faces that get their features from portraits: what is drawn is hair, ears and light."""
 
 
@@ -138,15 +138,22 @@ class SteadyGenerator:
         return [*answers, *(self._shown_again(patch, before) for patch in patches if id(patch) in waiting)]
 
     def _waiting(self, patches: Sequence[FacePatch], before: dict[int, _Memory]) -> set[int]:
-        """Return which patches are not drawn this time: as many as leaves no frame with more to draw than others."""
+        """Return which patches are not drawn this time.
+
+        Whoever is at rest waits for as long as that leaves no later frame with more to draw than others.
+        """
         period = self._period(len(patches))
         at_rest = [
             (memory.age, number)
             for number, patch in enumerate(patches)
             if (memory := before.get(patch.track.track_id)) is not None and self._is_at_rest(memory, patch, period)
         ]
-        most = len(patches) - len(patches) // period
-        return {id(patches[number]) for _, number in sorted(at_rest)[:most]}
+        at_rest.sort(reverse=True)
+        each = math.ceil(len(patches) / period)
+        # If none of them were drawn now but so many in each frame to come, would somebody wait for too long?
+        is_time = any(age + 2 + place // each > period for place, (age, _) in enumerate(at_rest))
+        now = max(each - (len(patches) - len(at_rest)), 0) if is_time else 0
+        return {id(patches[number]) for _, number in at_rest[now:]}
 
     def _is_at_rest(self, memory: _Memory, patch: FacePatch, period: int) -> bool:
         if memory.age + 1 >= period or not is_continued(memory.shown.track, patch.track):

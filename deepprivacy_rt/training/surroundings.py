@@ -24,22 +24,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.geometry import RegionGeometry
-from deepprivacy_rt.networks.discriminator import Discriminator
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.portraits.hint import CHANNELS
 from deepprivacy_rt.training import losses
-from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.judging import Judge, descend
 from deepprivacy_rt.training.portrait_hints import HintPainter
-from deepprivacy_rt.training.run import half, halves
 from deepprivacy_rt.training.settle import drawn_doings, tidied
 from deepprivacy_rt.training.views import Views, ViewSampler
 
@@ -50,12 +47,9 @@ _RENDERS = 0.3
 """Share of the steps that show rendered heads."""
 _UNDER = 0.95
 """How much of a portrait's share is taken from the weight of what lies under it."""
-_TONE, _BARE_COUNTS, _RING, _FEATURES = 1.0, 1.0, 0.3, 0.5
-_PENALTY, _PENALTY_EVERY = 0.7, 8
+_TONE, _BARE_COUNTS, _RING = 1.0, 1.0, 0.3
 _JUDGED = 0.4
 """How much details count beside a discriminator: where an edge may lie here or there, comparing blurs it."""
-_AUGMENTED = 0.5
-"""How often each change of the pictures that a discriminator sees is made."""
 _LEAST_TONE_SHARE, _TONES = 4.0, 8
 """Most that pictures of rare lightness are favoured, and classes of lightness."""
 
@@ -76,7 +70,7 @@ class Painter:
     """Teacher, pupil and the pupil's average.
 
     :param photographs: to learn from. :param renders: the same, of rendered heads; None: none.
-    :param judge: a discriminator, which goes on learning; None: colours alone are compared.
+    :param judge: what else is asked of pictures; None: colours alone are compared.
     """
 
     def __init__(
@@ -86,18 +80,14 @@ class Painter:
         photographs: Pictures,
         renders: Pictures | None,
         random: torch.Generator,
-        judge: Discriminator | None = None,
-        adversarial: float = 0.01,
+        judge: Judge | None = None,
     ) -> None:
         self.teacher = teacher.requires_grad_(False)
         self.average = copy.deepcopy(pupil).requires_grad_(False)
         self.pupil = pupil.requires_grad_(True).train()
         self.photographs, self.renders, self.random = photographs, renders, random
         self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
-        self.judge, self._adversarial = judge, adversarial
-        self._augmenter = Augmenter(_AUGMENTED, random)
-        if judge is not None:
-            self.judging = torch.optim.Adam(judge.parameters(), lr=_RATE / 2, betas=(0.0, 0.99))
+        self.judge = judge
         self.steps = 0
 
     def step(self) -> dict[str, float]:
@@ -112,7 +102,7 @@ class Painter:
         latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
         doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
         made = self.pupil(views.image, views.mask, views.keypoints, latent, doing, hints).float()
-        log = self._painted(made[_BARE:], Views(*(part[_BARE:] for part in _parts(views))), hints[_BARE:])
+        log = self._painted(made[_BARE:], views.after(_BARE), hints[_BARE:])
         judged = self.judge is not None and source.real
         total = (_JUDGED if judged else 1.0) * log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
         log["bare"] = self._like_teacher(made[:_BARE], views.part(_BARE), latent, doing, GEOMETRY[region])
@@ -121,8 +111,8 @@ class Painter:
             share = hints[:, 1:]
             face = share * views.target + (1 - share) * made
             whole = (views.mask * face + (1 - views.mask) * views.target) * views.valid
-            total = total + self._judged(self.judge, whole[_BARE:], views, log)
-        self._update(self.optimizer, total, self.pupil)
+            total = total + self.judge.loss(whole[_BARE:], views.after(_BARE), log)
+        descend(self.optimizer, total, self.pupil)
         share = 1 - 0.5 ** (_BATCH / min(_HALF_LIFE, 1 + 0.5 * self.steps * _BATCH))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.pupil.parameters()), share)
@@ -158,42 +148,6 @@ class Painter:
         wanted = self._wanted(views, latent[: len(made)], doing[: len(made)], region)
         tone = F.avg_pool2d(made.detach() - wanted, 33, stride=1, padding=16, count_include_pad=False)
         return losses.pyramid_l1(made, wanted + tone, views.cover * views.valid, (1, 4))
-
-    def _judged(self, judge: Discriminator, whole: Tensor, views: Views, log: dict[str, Tensor]) -> Tensor:
-        """Return the pupil's adversarial loss, and let the discriminator learn from the same pictures."""
-        maps = torch.cat([views.cover, judge.maps(views.keypoints)], dim=1)[_BARE:]
-        draw = self._augmenter.draw(whole, len(whole))
-        real, fake = (
-            self._augmenter.apply(torch.cat([one, maps], dim=1), draw) for one in (views.target[_BARE:], whole)
-        )
-        penalise = self.steps % _PENALTY_EVERY == 0
-        seen, shown = (one.detach().requires_grad_(penalise) for one in (real, fake))
-        (real_logits, _), (fake_logits, _) = judge(seen), judge(shown)
-        log["judge"] = losses.relativistic(real_logits, fake_logits)
-        teaching = log["judge"]
-        if penalise:
-            penalty = losses.gradient_penalty(real_logits, seen) + losses.gradient_penalty(fake_logits, shown)
-            teaching = teaching + _PENALTY * _PENALTY_EVERY * penalty
-        self._update(self.judging, teaching, judge)
-        judge.requires_grad_(False)
-        with torch.no_grad():
-            real_logits, real_features = judge(real)
-        fake_logits, fake_features = judge(fake)
-        judge.requires_grad_(True)
-        log["deceit"] = losses.relativistic(fake_logits, real_logits)
-        log["feature"] = losses.feature_matching(fake_features, real_features)
-        return self._adversarial * log["deceit"] + _FEATURES * log["feature"]
-
-    @staticmethod
-    def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-
-
-def _parts(views: Views) -> list[Tensor]:
-    return [getattr(views, field.name) for field in dataclasses.fields(views)]
 
 
 def _slopes(made: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -247,15 +201,9 @@ def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> No
     size = teacher.config.size
     photographs = read_pictures(args.pack, bank, size, random, real=True)
     renders = read_pictures(args.renders, bank, size, random, real=False) if args.renders else None
-    judge = None
-    if args.judge is not None:
-        judge = Discriminator(size)
-        judge.load_state_dict(
-            {k: v for i in range(2) for k, v in load_file(args.judge / f"discriminator{i}.safetensors").items()}
-        )
-        judge = judge.float()
+    judge = None if args.judge is None else Judge.read(args.judge, size, random, args.adversarial)
     pupil = hinted(teacher if args.pupil is None else load_generator(args.pupil))
-    painter = Painter(teacher, pupil, photographs, renders, random, judge, args.adversarial)
+    painter = Painter(teacher, pupil, photographs, renders, random, judge)
     start, logs = time.monotonic(), []
     while time.monotonic() - start < 60 * args.minutes:
         logs.append(painter.step())
@@ -275,8 +223,7 @@ def _save(painter: Painter, output: Path) -> None:
     """Write the average, and beside it the discriminator, from which ``--judge`` goes on."""
     save_generator(painter.average, output)
     if painter.judge is not None:
-        for i, part in enumerate(halves(half(painter.judge))):
-            save_file(part, output.parent / f"discriminator{i}.safetensors")
+        painter.judge.write(output.parent)
 
 
 def main() -> None:

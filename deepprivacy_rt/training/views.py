@@ -66,6 +66,10 @@ class Views:
         """Return the first ``count`` views."""
         return Views(*(getattr(self, name)[:count] for name in self.__dataclass_fields__))
 
+    def after(self, count: int) -> Views:
+        """Return all views but the first ``count``."""
+        return Views(*(getattr(self, name)[count:] for name in self.__dataclass_fields__))
+
 
 @dataclass(frozen=True)
 class Look:
