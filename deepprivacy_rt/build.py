@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deepprivacy_rt.blending import PatchBlender
-from deepprivacy_rt.build_generator import choose_model, make_generator, make_portraits
+from deepprivacy_rt.build_generator import choose_model, make_generator, make_wardrobes, portraying
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.detectors.paced import PacedDetector
@@ -24,6 +24,7 @@ from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator, Turns
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
 from deepprivacy_rt.pipeline import (
     CanvasReplacer,
@@ -155,10 +156,13 @@ def build_anonymizer(
     seed = secrets.randbits(128) if config.seed is None else config.seed
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     generator = make_generator(config, weights, device, generator_file, salt, in_torch=on_device)
-    stages = _on_device(config, weights, device, generator) if on_device else _on_cpu(config, weights)
-    mesh, more = _mesh(config, weights)
+    wardrobes = make_wardrobes(config, weights, salt) if config.filter == "gan" else None
     if on_device:
-        more = (*more, "frames stay on the device: faces come from the network alone, without portraits")
+        assert wardrobes is not None
+        stages = _on_device(config, weights, device, generator, wardrobes)
+    else:
+        stages = _on_cpu(config, weights)
+    mesh, more = _mesh(config, weights)
     return Anonymizer(
         new_detector=stages.new_detector,
         generator=generator,
@@ -166,21 +170,20 @@ def build_anonymizer(
         device=device,
         notes=(*notes, *more),
         steady=config.filter == "gan",
-        turns=_turns(config, portrayed=not on_device),
+        turns=_turns(config),
         read_from=1 if config.effort == "fast" else 2,
         new_painter=stages.new_painter,
         mesh=mesh,
-        finish=make_portraits(config, weights, salt) if config.filter == "gan" and not on_device else None,
+        finish=None if on_device or wardrobes is None else portraying(wardrobes),
         batches=_batches(generator) if config.filter == "gan" else None,
         config=config,
     )
 
 
-def _turns(config: FaceConfig, *, portrayed: bool) -> Turns:
-    fast = config.effort == "fast"
-    if config.effort == "thorough" or not portrayed:
-        return Turns(faces=1 if fast else 2)
-    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if fast else PORTRAYED
+def _turns(config: FaceConfig) -> Turns:
+    if config.effort == "thorough":
+        return Turns()
+    return replace(PORTRAYED, seconds=PORTRAYED.pressed) if config.effort == "fast" else PORTRAYED
 
 
 def _batches(generator: Generator) -> Callable[[], BatchCounts]:
@@ -238,7 +241,9 @@ def _on_cpu(config: FaceConfig, weights: Weights) -> _Stages:
     return _Stages(_blazeface(config, full))
 
 
-def _on_device(config: FaceConfig, weights: Weights, device: str, generator: Generator) -> _Stages:
+def _on_device(
+    config: FaceConfig, weights: Weights, device: str, generator: Generator, wardrobes: Callable[[], Wardrobe]
+) -> _Stages:
     """YuNet looks on the CPU all the same: the frame then travels once more."""
     import torch
 
@@ -255,7 +260,7 @@ def _on_device(config: FaceConfig, weights: Weights, device: str, generator: Gen
     else:
         full = DeviceBlazeFaceDetector(*_blazeface_files(weights), uploads, effort=config.effort)
         new_detector = _blazeface(config, full)
-    return _Stages(new_detector, lambda frame_rate: DevicePainter(network, region, uploads, frame_rate))
+    return _Stages(new_detector, lambda frame_rate: DevicePainter(network, region, uploads, frame_rate, wardrobes()))
 
 
 def _yunet(config: FaceConfig, weights: Weights) -> Callable[[], Detector]:

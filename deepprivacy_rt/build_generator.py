@@ -15,6 +15,7 @@ from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.portraying import PortraitGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.networks.bank import Identity, pick, read_bank
 from deepprivacy_rt.networks.pool import read_pool
 from deepprivacy_rt.networks.prior import read_prior
@@ -24,13 +25,16 @@ from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.weights import Weights
 
 
-def make_portraits(
-    config: FaceConfig, weights: Weights, salt: bytes
-) -> Callable[[Generator, Generator, float], Generator]:
-    """Return what gives the faces of one stream, calmed and as they are drawn, the features of portraits."""
+def make_wardrobes(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[], Wardrobe]:
+    """Return what makes the wardrobe of one stream."""
     bank = read_portraits(weights.path("portraits"))
     wanted = None if config.identity == "random" else pick(read_identities(weights), config.identity).number
-    return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, bank, salt, frame_rate, wanted, first=drawn)
+    return lambda: Wardrobe(bank, salt, wanted)
+
+
+def portraying(wardrobes: Callable[[], Wardrobe]) -> Callable[[Generator, Generator, float], Generator]:
+    """Return what gives the faces of one stream, calmed and as they are drawn, the features of portraits."""
+    return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, wardrobes(), frame_rate, first=drawn)
 
 
 def choose_model(config: FaceConfig, *, fine: bool) -> FaceConfig:

@@ -26,6 +26,7 @@ from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.portraying import PortraitGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.canvas import DevicePainter
 from deepprivacy_rt.pipeline import CanvasReplacer, FaceReplacer, Replacer, process_stream
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
@@ -55,9 +56,9 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "none, all stay filled": lambda: FailingGenerator(lambda _: [], SIZE),
     "gan": lambda: trained_gan(None),
     "toy, calmed": lambda: SteadyGenerator(ToyGenerator(SIZE)),
-    "toy, with portraits": lambda: PortraitGenerator(ToyGenerator(SIZE), portraits(), b"test", 30.0),
+    "toy, with portraits": lambda: PortraitGenerator(ToyGenerator(SIZE), Wardrobe(portraits(), b"test"), 30.0),
     "gan, calmed, with portraits": lambda: PortraitGenerator(
-        SteadyGenerator(trained_gan(None)), portraits(), b"test", 30.0
+        SteadyGenerator(trained_gan(None)), Wardrobe(portraits(), b"test"), 30.0
     ),
     "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
     "gan of 256 pixels": lambda: trained_gan(Weights().path("face256-int8"), "face256"),

@@ -73,7 +73,14 @@ class Plain:
     def __init__(self, draw: Callable[[Tensor], Tensor] | None = None) -> None:
         self._draw = draw or (lambda image: torch.linspace(-0.2, 0.2, 64).expand(len(image), 3, 64, 64).clone())
 
-    def draw(self, image: Tensor, mask: Tensor, tracks: Sequence[FaceTrack], keypoints: np.ndarray) -> Tensor:
+    def draw(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        tracks: Sequence[FaceTrack],
+        keypoints: np.ndarray,
+        hints: Tensor | None = None,
+    ) -> Tensor:
         return self._draw(image)
 
 

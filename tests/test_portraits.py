@@ -17,6 +17,7 @@ from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import TrainingError, WeightsError
 from deepprivacy_rt.generators import portraying
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.pipeline import FaceReplacer
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_portraits
 from deepprivacy_rt.portraits.canonical import map_points, to_map
@@ -182,7 +183,7 @@ def test_a_head_that_is_nowhere_in_the_patch_changes_nothing() -> None:
 def test_a_large_face_gets_a_finer_portrait_and_a_small_one_none() -> None:
     for size, zoom in ((40, 1), (80, 1), (120, 2)):
         patch = patch_of(face=size)
-        [answer] = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0).generate([patch])
+        [answer] = PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0).generate([patch])
         assert answer.zoom == zoom, size
 
 
@@ -200,15 +201,17 @@ def generate(generator: PortraitGenerator, patch: FacePatch) -> np.ndarray:
 
 def test_a_session_keeps_its_faces_and_another_has_others() -> None:
     patch = patch_of(identity=3)
-    first = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), patch)
-    again = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), patch)
+    first = generate(PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0), patch)
+    again = generate(PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0), patch)
     assert np.array_equal(first, again)
-    others = [generate(PortraitGenerator(ToyGenerator(SIZE), bank(), bytes([n]), 30.0), patch) for n in range(4)]
+    others = [
+        generate(PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), bytes([n])), 30.0), patch) for n in range(4)
+    ]
     assert any(not np.array_equal(first, other) for other in others)
 
 
 def test_two_faces_of_a_stream_wear_two_portraits() -> None:
-    generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+    generator = PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0)
     patches = [patch_of(identity=number, track_id=number) for number in range(3)]
     faces = [answer.image for answer in generator.generate(patches)]
     assert all(not np.array_equal(faces[a], faces[b]) for a in range(3) for b in range(a))
@@ -227,7 +230,7 @@ def test_tone_is_the_networks() -> None:
     light.level = 170
     middle = slice(SIZE * 2 // 5, SIZE * 3 // 5)
     for plain in (dark, light):
-        face = generate(PortraitGenerator(plain, bank(), b"salt", 30.0), patch_of())
+        face = generate(PortraitGenerator(plain, Wardrobe(bank(), b"salt"), 30.0), patch_of())
         assert face[middle, middle].mean() == pytest.approx(plain.level, rel=0.25)
         assert face[middle, middle].std() > 5
         assert (face[:4] == plain.level).all()  # beyond the face, the network alone
@@ -235,11 +238,11 @@ def test_tone_is_the_networks() -> None:
 
 def test_a_trembling_pose_is_calmed_and_a_jump_is_followed() -> None:
     def moved(by: float, calm: bool) -> float:
-        generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+        generator = PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0)
         first, second = patch_of(), patch_of(shift=by)
         if calm:
             generate(generator, first)
-        reference = generate(PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0), second)
+        reference = generate(PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0), second)
         return float(np.abs(generate(generator, second).astype(int) - reference).mean())
 
     assert moved(0.8, calm=False) == 0
@@ -249,7 +252,7 @@ def test_a_trembling_pose_is_calmed_and_a_jump_is_followed() -> None:
 
 def test_a_portrait_that_cannot_be_drawn_leaves_the_face_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     patch = patch_of()
-    generator = PortraitGenerator(ToyGenerator(SIZE), bank(), b"salt", 30.0)
+    generator = PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0)
     replacer = FaceReplacer(AlignedCropper(SIZE), generator, PatchBlender())
     frame = make_frame(0, 200, 150, 0)
     made, good = replacer.replace(frame, [patch.track])
@@ -262,7 +265,7 @@ def test_a_portrait_that_cannot_be_drawn_leaves_the_face_filled(monkeypatch: pyt
 
 
 def test_what_breaks_the_contract_is_passed_on() -> None:
-    generator = PortraitGenerator(FailingGenerator(lambda _: ["no face"], SIZE), bank(), b"", 30.0)  # type: ignore[list-item]
+    generator = PortraitGenerator(FailingGenerator(lambda _: ["no face"], SIZE), Wardrobe(bank(), b""), 30.0)  # type: ignore[list-item]
     assert generator.generate([patch_of()]) == ["no face"]
 
 

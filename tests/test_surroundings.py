@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from deepprivacy_rt.errors import TrainingError, WeightsError
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.networks.discriminator import Discriminator
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
 from deepprivacy_rt.portraits.bank import PortraitBank, add_matcher, read_portraits
@@ -253,7 +254,7 @@ class Noting(ToyGenerator):
 
 def test_the_network_is_told_of_the_portrait_from_the_first_frame_on() -> None:
     calmed, first = Noting(), Noting()
-    generator = PortraitGenerator(calmed, bank(), b"salt", 30.0, first=first)
+    generator = PortraitGenerator(calmed, Wardrobe(bank(), b"salt"), 30.0, first=first)
     for _ in range(2):
         patch = patch_of()
         [answer] = generator.generate([patch])
@@ -274,9 +275,9 @@ def test_portraits_that_go_with_the_surroundings_are_chosen() -> None:
     plain = replace(bank(), matcher=None)
 
     def worn(bank: PortraitBank, salt: int) -> int:
-        generator = PortraitGenerator(Plain(128), bank, bytes([salt]), 30.0)
+        generator = PortraitGenerator(Plain(128), Wardrobe(bank, bytes([salt])), 30.0)
         generator.generate([patch])
-        return generator._wearing[patch.track.identity]
+        return generator._wardrobe._wearing[patch.track.identity]
 
     assert bank().matcher is not None
     scores = bank().matcher.scores(patch)

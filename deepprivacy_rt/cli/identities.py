@@ -64,7 +64,7 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     import numpy as np
 
     from deepprivacy_rt.build import build_anonymizer
-    from deepprivacy_rt.build_generator import make_portraits
+    from deepprivacy_rt.build_generator import make_wardrobes, portraying
     from deepprivacy_rt.cli.files import write_side_file
     from deepprivacy_rt.config import FaceConfig
     from deepprivacy_rt.errors import SinkError
@@ -74,7 +74,7 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     generator = typing.cast("GanGenerator", anonymizer.generator)
     with resources.as_file(resources.files("deepprivacy_rt.bench") / "face.jpg") as nobody:
         for one in identities:
-            portraits = make_portraits(FaceConfig(identity=one.name), weights, b"")
+            portraits = portraying(make_wardrobes(FaceConfig(identity=one.name), weights, b""))
             as_one = dataclasses.replace(anonymizer, generator=generator.as_identity(one.latent), finish=portraits)
             tiles = [_tile(anonymized(as_one, path)) for path in (pictures or [nobody])]
             block = np.hstack(tiles)

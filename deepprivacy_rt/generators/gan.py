@@ -121,9 +121,14 @@ class GanGenerator:
             return self._identity
         return self._latents.latent(identity)
 
+    @property
+    def sees_portraits(self) -> bool:
+        """Whether the network takes hints of portraits."""
+        return self._prior.portrait > 0
+
     def hints(self, hints: Sequence[Floats | None]) -> tuple[Floats, ...]:
         """Return one more input, (n, 2, s, s), where the network takes portraits: zeros for those without one."""
-        if not self._prior.portrait:
+        if not self.sees_portraits:
             return ()
         none = np.zeros((self._prior.portrait, self._prior.size, self._prior.size), np.float32)
         return (np.stack([none if one is None else one for one in hints]),)

@@ -14,6 +14,7 @@ from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.generators.batching import MOST_FACES, BatchCounts, Batcher
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.networks.serialization import load_generator
+from deepprivacy_rt.portraits.hint import CHANNELS
 from deepprivacy_rt.types import FaceTrack
 
 Floats = NDArray[np.float32]
@@ -136,8 +137,17 @@ class DeviceGan:
         """Side of the patches in pixels."""
         return self._generator.patch_size
 
-    def draw(self, image: Tensor, mask: Tensor, tracks: Sequence[FaceTrack], keypoints: Floats) -> Tensor:
+    def draw(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        tracks: Sequence[FaceTrack],
+        keypoints: Floats,
+        hints: Tensor | None = None,
+    ) -> Tensor:
         """See :class:`deepprivacy_rt.on_device.canvas.FaceNetwork`."""
-        arrays = *self._generator.told(tracks, keypoints), *self._generator.hints([None] * len(tracks))
-        told = [torch.from_numpy(array).to(image.device) for array in arrays]
+        told = [torch.from_numpy(array).to(image.device) for array in self._generator.told(tracks, keypoints)]
+        if self._generator.sees_portraits:
+            none = mask.new_zeros(len(mask), CHANNELS, *mask.shape[2:])
+            told.append(none if hints is None else hints.to(mask.dtype))
         return self._executor.forward(image, mask, *told)

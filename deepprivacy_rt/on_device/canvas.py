@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
+from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.calming import FaceCalmer
 from deepprivacy_rt.on_device.cutting import PatchCutter, Patches
 from deepprivacy_rt.on_device.erasing import erase
 from deepprivacy_rt.on_device.pasting import PatchPaster, is_flat
+from deepprivacy_rt.on_device.portraying import DevicePortrayer
 from deepprivacy_rt.on_device.shapes import FaceShape
 from deepprivacy_rt.runtimes.uploads import Uploads
 from deepprivacy_rt.types import FaceTrack, Frame, SafeFrame
@@ -28,11 +30,18 @@ class FaceNetwork(Protocol):
         """Side in pixels of the patches it accepts and returns."""
         ...
 
-    def draw(self, image: Tensor, mask: Tensor, tracks: Sequence[FaceTrack], keypoints: NDArray[np.float32]) -> Tensor:
+    def draw(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        tracks: Sequence[FaceTrack],
+        keypoints: NDArray[np.float32],
+        hints: Tensor | None = None,
+    ) -> Tensor:
         """Map (n, 3, s, s) RGB in -1..1, 0 where erased, and (n, 1, s, s), 1 where erased, to (n, 3, s, s) RGB in
         -1..1, all float32 on the device.
 
-        :param keypoints: (n, 6, 2) patch pixels.
+        :param keypoints: (n, 6, 2) patch pixels. :param hints: of portraits, (n, 2, s, s); None: there are none.
         """
         ...
 
@@ -40,14 +49,25 @@ class FaceNetwork(Protocol):
 class DevicePainter:
     """Makes the canvases of one stream, whose frames come in order (a :class:`deepprivacy_rt.stages.Painter`)."""
 
-    def __init__(self, network: FaceNetwork, region: Region, uploads: Uploads, frame_rate: float) -> None:
-        """:param uploads: shared with the detector. :param frame_rate: frames per second, above 0."""
+    def __init__(
+        self,
+        network: FaceNetwork,
+        region: Region,
+        uploads: Uploads,
+        frame_rate: float,
+        wardrobe: Wardrobe | None = None,
+    ) -> None:
+        """:param uploads: shared with the detector. :param frame_rate: frames per second, above 0.
+        :param wardrobe: the stream's; None: faces are the network's alone."""
         self._geometry = GEOMETRY[region]
         self._uploads = uploads
         self.network = network
         self.cutter = PatchCutter(self._geometry, network.patch_size, uploads.device)
         self.paster = PatchPaster(network.patch_size, uploads.device)
         self.calmer = FaceCalmer(frame_rate)
+        self.portrayer: DevicePortrayer | None = None
+        if wardrobe is not None:
+            self.portrayer = DevicePortrayer(wardrobe, network.patch_size, uploads.device, frame_rate)
 
     @torch.inference_mode()
     def erase(self, frame: Frame, tracks: Sequence[FaceTrack]) -> DeviceCanvas:
@@ -84,6 +104,7 @@ class DeviceCanvas:
         faces, sound = fills, torch.ones(unsure, dtype=torch.bool, device=fills.device)
         if unsure < len(shapes):
             drawn, good = self._drawn(Patches(patches.image[unsure:], patches.mask[unsure:]), shapes[unsure:])
+            fills = fills if self._painter.portrayer is None else self._painter.portrayer.fine(fills)
             faces, sound = torch.cat([fills, drawn]), torch.cat([sound, good])
         # What a failed network gives is left out: its face stays filled.
         usable = sound & (~is_flat(faces) | patches.mask.flatten(1).all(dim=1))
@@ -96,14 +117,20 @@ class DeviceCanvas:
         self._image, self._changed, self._painted = image, changed, [shape.track for shape in shapes]
 
     def _drawn(self, patches: Patches, shapes: Sequence[FaceShape]) -> tuple[Tensor, Tensor]:
-        """Return faces in whole levels, (n, 3, s, s) float32, and which of them are finite, (n,) bool."""
+        """Return faces in whole levels, (n, 3, S, S) float32, and which of them are finite, (n,) bool."""
         mask = patches.mask.float()
         image = (patches.image * (1 / 127.5) - 1) * (1 - mask)
-        keypoints = np.stack([shape.keypoints for shape in shapes])
-        output = self._painter.network.draw(image, mask, [shape.track for shape in shapes], keypoints)
+        keypoints, tracks = np.stack([shape.keypoints for shape in shapes]), [shape.track for shape in shapes]
+        network, calmer, portrayer = self._painter.network, self._painter.calmer, self._painter.portrayer
+        shown = hints = None
+        if portrayer is not None:
+            portrayer.meet(patches, shapes, lambda: _levels(network.draw(image, mask, tracks, keypoints)))
+            shown = portrayer.drawn(shapes)
+            hints = portrayer.hints(shown, len(shapes))
+        output = network.draw(image, mask, tracks, keypoints, hints)
         sound = output.isfinite().flatten(1).all(dim=1)
-        levels = ((output.nan_to_num().clamp(-1, 1) + 1) * 127.5).round()
-        return self._painter.calmer.calmed(levels, sound, patches.mask, shapes).round(), sound
+        faces = calmer.calmed(_levels(output.nan_to_num()), sound, patches.mask, shapes).round()
+        return faces if portrayer is None else portrayer.portrayed(faces, shown), sound
 
     @torch.inference_mode()
     def fetch(self) -> tuple[SafeFrame, Sequence[FaceTrack]]:
@@ -120,6 +147,11 @@ class DeviceCanvas:
             pts=self._pts,
         )
         return safe, [track for track, is_new in zip(self._painted, changed, strict=True) if is_new]
+
+
+def _levels(output: Tensor) -> Tensor:
+    """Return a network's answer in whole levels, 0 to 255; what is not finite stays so, or is at an end."""
+    return ((output.clamp(-1, 1) + 1) * 127.5).round()
 
 
 def _plain(patches: Patches) -> Tensor:

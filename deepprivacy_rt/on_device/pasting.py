@@ -31,23 +31,24 @@ class PatchPaster:
         ]
 
     def color_matched(self, faces: Tensor, patches: Patches) -> Tensor:
-        """Return the faces with the slow part of their difference to the surroundings added, (n, 3, s, s).
+        """Return the faces with the slow part of their difference to the surroundings added.
 
-        :param faces: (n, 3, s, s) float32, whole levels, 0 to 255.
+        :param faces: (n, 3, s, s) float32, whole levels, 0 to 255; or finer than the patches by a whole factor.
         """
-        known = (~patches.mask).float()
-        both = torch.cat([(patches.image - faces) * known, known], dim=1)
+        known, finer = (~patches.mask).float(), faces.shape[2] // self._size
+        same = F.avg_pool2d(faces, finer) if finer > 1 else faces
+        both = torch.cat([(patches.image - same) * known, known], dim=1)
         coarse = F.adaptive_avg_pool2d(both, self._cells)
         total = sum((share * (blur @ coarse @ blur.T) for share, blur in self._spreads), torch.zeros_like(coarse))
         shift = (total[:, :3] / total[:, 3:].clamp(min=_LEAST)).clamp(-LARGEST_COLOR_SHIFT, LARGEST_COLOR_SHIFT)
-        wide = F.interpolate(shift, (self._size, self._size), mode="bilinear", align_corners=False)
+        wide = F.interpolate(shift, faces.shape[2:], mode="bilinear", align_corners=False)
         return (faces + wide).round().clamp(0, 255)
 
     def paste(self, image: Tensor, face: Tensor, shape: FaceShape, wanted: Tensor) -> Tensor:
         """Paste one face, in place.
 
-        :param image: (h, w, 3) uint8. :param face: (3, s, s) float32, 0 to 255. :param wanted: () bool, False: change
-            nothing.
+        :param image: (h, w, 3) uint8. :param face: (3, s, s) float32, 0 to 255, or finer.
+        :param wanted: () bool, False: change nothing.
         :return: () bool, whether any pixel is another one now.
         """
         feather = FEATHER * self._size / shape.scale
@@ -60,7 +61,7 @@ class PatchPaster:
         grid = sampling_grid(
             _resized(to_patch, small.shape[1] / self._size), x[0], y[:, 0], (small.shape[2], small.shape[1])
         )
-        mode = "bicubic" if len(small[0]) == self._size else "bilinear"
+        mode = "bicubic" if small is face else "bilinear"
         generated = F.grid_sample(small[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
         strength = _slope(shape.distance(area, self._device), feather) * self._inside(shape, x, y)
         part = area.of(image)
@@ -74,7 +75,7 @@ class PatchPaster:
     def _reduced(self, face: Tensor, scale: float) -> Tensor:
         """Return the patch at about the frame's resolution where that is lower than its own."""
         side = max(2, round(self._size / scale))
-        if side >= self._size:
+        if side >= face.shape[1]:
             return face
         return F.interpolate(face[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
 

@@ -22,15 +22,24 @@ MOST_OPEN = 0.75
 """Opening beyond which lips that were drawn shut would be torn."""
 UPPER_SHARE = 0.15
 """Part of the gap that the upper lip makes room for; the jaw gives the rest."""
-_JAW_LAG = 0.25
+JAW_LAG = 0.25
 """Part of the jaw's way that the chin lags behind."""
 _STILL_LID = 0.12
 """Part of a lid's way that is no blink: what is read of open eyes trembles."""
-_STRETCH = 0.65
-_TEETH = 0.065
+STRETCH = 0.65
+TEETH = 0.065
 """Most that is seen of the upper teeth, in canonical units."""
-_BESIDE, _BELOW, _LASHES = 0.25, 0.10, 0.05
+BESIDE, BELOW, LASHES = 0.25, 0.10, 0.05
 """Lengths of an eye: beside its corners skin gives way; a shut lid reaches below the lower one; lashes come along."""
+LEAST_SKIN = 0.25
+"""Least skin above a lid, which is stretched, in the same."""
+JAW_REACH, LIP_REACH = 2.4, 0.35
+"""Half widths of the lips beside which the jaw gives way; part of the way to the chin that goes with the lips."""
+BITE, TEETH_REACH, TEETH_FADE = 0.55, 0.85, 0.2
+"""Most of a gap that is teeth; half widths of the lips up to which they are seen, and over which they fade."""
+SOFT = 0.012
+"""Canonical units over which the edge of a mouth is soft."""
+_LEAST_GAP = 0.01
 
 
 def gap_of(doing: Expression) -> float:
@@ -38,16 +47,28 @@ def gap_of(doing: Expression) -> float:
     return GAP * max(min(doing.mouth, MOST_OPEN) - REST.mouth, 0.0) / (1 - REST.mouth)
 
 
+def amounts(doing: Expression) -> tuple[float, tuple[float, float]]:
+    """Return the gap between the lips, and how far the right and the left lid are lowered, 0 to 1; 0: not at all."""
+    gap = gap_of(doing)
+    right, left = (
+        min(max((1.0 - open_ / rest - _STILL_LID) / (1 - _STILL_LID), 0.0), 1.0)
+        for open_, rest in zip(doing[1:], REST[1:], strict=True)
+    )
+    return gap if gap > _LEAST_GAP else 0.0, (right, left)
+
+
 class Gestures:
     """Finds which texels of a portrait at rest are to be seen where, when it does something.
 
     :param mean: (468, 3) the canonical places of Face Mesh's points.
+    :ivar lips: (11, 2) where they meet. :ivar chin, nose: rows of the chin and of the nose's lower end.
+    :ivar lids: of the right and the left eye: upper lid and lower lid, (9, 2), and the row of the brow's lower edge.
     """
 
     def __init__(self, mean: Floats) -> None:
-        self._lips = mean[list(_LIPS), :2]
-        self._chin, self._nose = float(mean[_CHIN, 1]), float(mean[_UNDER_NOSE, 1])
-        self._lids = [
+        self.lips = mean[list(_LIPS), :2]
+        self.chin, self.nose = float(mean[_CHIN, 1]), float(mean[_UNDER_NOSE, 1])
+        self.lids = [
             (mean[list(upper), :2], mean[list(lower), :2], float(mean[list(brow), 1].mean()))
             for upper, lower, brow in LIDS
         ]
@@ -59,34 +80,33 @@ class Gestures:
         """
         x, y = places[..., 0], places[..., 1].copy()
         inside = teeth = np.zeros_like(y)
-        gap = gap_of(doing)
-        if gap > 0.01:
+        gap, closings = amounts(doing)
+        if gap > 0:
             y, inside, teeth = self._mouth(x, y, gap)
-        for (upper, lower, brow), open_, rest in zip(self._lids, doing[1:], REST[1:], strict=True):
-            closing = min(max((1.0 - open_ / rest - _STILL_LID) / (1 - _STILL_LID), 0.0), 1.0)
+        for (upper, lower, brow), closing in zip(self.lids, closings, strict=True):
             if closing > 0:
                 y = _lid(x, y, upper, lower, brow, closing)
         return np.stack([x, y], axis=-1), inside, teeth
 
     def _mouth(self, x: Floats, y: Floats, gap: float) -> tuple[Floats, Floats, Floats]:
-        middle, half = float(self._lips[:, 0].mean()), float(np.ptp(self._lips[:, 0])) / 2
-        line = np.interp(x, self._lips[:, 0], self._lips[:, 1]).astype(np.float32)
+        middle, half = float(self.lips[:, 0].mean()), float(np.ptp(self.lips[:, 0])) / 2
+        line = np.interp(x, self.lips[:, 0], self.lips[:, 1]).astype(np.float32)
         off = np.abs(x - middle) / half
         lips = np.sqrt(np.clip(1 - off**2, 0.0, 1.0))
-        jaw = np.clip(1 - (off / 2.4) ** 2, 0.0, 1.0)
+        jaw = np.clip(1 - (off / JAW_REACH) ** 2, 0.0, 1.0)
         parted = (1 - UPPER_SHARE) * gap * lips
-        low = np.clip((y - line) / (self._chin - line), 0.0, 1.5)
-        near = np.clip(1 - low / 0.35, 0.0, 1.0)
-        down = (1 - UPPER_SHARE) * gap * (near * lips + (1 - near) * jaw * (1 - _JAW_LAG * np.minimum(low, 1.0)))
+        low = np.clip((y - line) / (self.chin - line), 0.0, 1.5)
+        near = np.clip(1 - low / LIP_REACH, 0.0, 1.0)
+        down = (1 - UPPER_SHARE) * gap * (near * lips + (1 - near) * jaw * (1 - JAW_LAG * np.minimum(low, 1.0)))
         # Beside the lips skin is stretched, no more than this: what lies below never comes up to where they meet.
-        down = np.minimum(down, parted + _STRETCH * np.maximum(y - line - parted, 0.0))
-        up = UPPER_SHARE * gap * lips * np.clip((y - self._nose) / (line - self._nose), 0.0, 1.0)
+        down = np.minimum(down, parted + STRETCH * np.maximum(y - line - parted, 0.0))
+        up = UPPER_SHARE * gap * lips * np.clip((y - self.nose) / (line - self.nose), 0.0, 1.0)
         lower_edge = line + parted
         upper_edge = line - UPPER_SHARE * gap * lips
-        soft = np.float32(0.012)
+        soft = np.float32(SOFT)
         inside = np.clip((y - upper_edge) / soft, 0.0, 1.0) * np.clip((lower_edge - y) / soft, 0.0, 1.0)
-        bite = upper_edge + np.minimum(_TEETH, 0.55 * gap * lips)
-        teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((0.85 - off) / 0.2, 0.0, 1.0)
+        bite = upper_edge + np.minimum(TEETH, BITE * gap * lips)
+        teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((TEETH_REACH - off) / TEETH_FADE, 0.0, 1.0)
         source = np.where(y > (upper_edge + lower_edge) / 2, np.maximum(y - down, line), np.minimum(y + up, line))
         inside = inside * (off < 1)
         return source.astype(np.float32), inside.astype(np.float32), (inside * teeth).astype(np.float32)
@@ -97,9 +117,9 @@ def _lid(x: Floats, y: Floats, upper: Floats, lower: Floats, brow: float, closin
     begin, end = sorted((float(upper[0, 0]), float(upper[-1, 0])))
     length = end - begin
     above, below = (np.interp(x, *line[np.argsort(line[:, 0])].T).astype(np.float32) for line in (upper, lower))
-    above = above - np.float32(_LASHES * length)
-    near = np.clip(np.minimum(x - begin, end - x) / (_BESIDE * length) + 1.0, 0.0, 1.0)
-    lid = above + closing * near * np.maximum(below + _BELOW * length - above, 0.0)
-    top = np.minimum(np.float32(brow), above - np.float32(0.25 * length))
+    above = above - np.float32(LASHES * length)
+    near = np.clip(np.minimum(x - begin, end - x) / (BESIDE * length) + 1.0, 0.0, 1.0)
+    lid = above + closing * near * np.maximum(below + BELOW * length - above, 0.0)
+    top = np.minimum(np.float32(brow), above - np.float32(LEAST_SKIN * length))
     stretched = top + (y - top) * (above - top) / np.maximum(lid - top, 1e-3)
     return np.where((y > top) & (y < lid) & (near > 0), stretched, y).astype(np.float32)

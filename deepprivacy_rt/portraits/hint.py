@@ -13,7 +13,7 @@ from deepprivacy_rt.portraits.relief import Drawn
 from deepprivacy_rt.types import Image
 
 CHANNELS = 2
-_MOST = 1.5
+MOST = 1.5
 """Brightness over that of the skin, less one, beyond which a hint is clipped."""
 
 
@@ -24,7 +24,7 @@ def hint(drawn: Drawn, size: int) -> Floats:
     """
     weight = drawn.skin[..., None]
     skin = float((_luma(drawn.coarse) * drawn.skin).sum() / max(float(weight.sum()), 1e-3))
-    light = np.clip(_luma(drawn.image) / max(skin, 1.0) - 1.0, -_MOST, _MOST) * drawn.share
+    light = np.clip(_luma(drawn.image) / max(skin, 1.0) - 1.0, -MOST, MOST) * drawn.share
     whole = np.zeros((drawn.side, drawn.side, CHANNELS), np.float32)
     whole[drawn.window] = np.stack([light, drawn.share], axis=-1)
     if drawn.side != size:

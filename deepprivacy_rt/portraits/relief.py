@@ -19,14 +19,14 @@ from deepprivacy_rt.portraits.gestures import Gestures
 from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.types import Expression, Image
 
-_GRID = 56
+GRID = 56
 """Cells in which places are looked for: they change slowly over a face."""
-_STEPS = 4
-_LARGEST_STEP = 0.25
-_FLAT_Z = -0.05
-_MISFIT = 0.05
+STEPS = 4
+LARGEST_STEP = 0.25
+FLAT_Z = -0.05
+MISFIT = 0.05
 """Canonical units by which a pixel's place may miss it; beyond, the head is not there."""
-_FACING = 0.10, 0.40
+FACING = 0.10, 0.40
 """Area in the picture, over that in front view, of skin that is turned away, and of skin that is fully shown."""
 
 
@@ -85,7 +85,7 @@ def draw(
     :param pose: (2, 4), from canonical points to pixels of the patch, see ``fit_pose``.
     :param size: side of the patch. :param zoom: pixels of the picture per patch pixel, along a side.
     """
-    grid = min(size // 2, _GRID)
+    grid = min(size // 2, GRID)
     places, seen = _solve(relief, pose, grid, size)
     texels, inside, teeth = gestures.texels(places, doing)
     where = to_map(texels, len(texture.image))
@@ -127,24 +127,24 @@ def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> t
     matrix, shift = pose[:, :3].astype(np.float32), pose[:, 3].astype(np.float32)
     scale = float(np.sqrt((matrix**2).sum() / 2))
     flat = np.linalg.inv(matrix[:, :2] + 1e-6 * np.eye(2, dtype=np.float32))
-    places = (pixels - shift - matrix[:, 2] * _FLAT_Z) @ flat.T.astype(np.float32)
+    places = (pixels - shift - matrix[:, 2] * FLAT_Z) @ flat.T.astype(np.float32)
     low = np.array([-HALF, CENTER_Y - HALF], np.float32)
     places = np.clip(places, low, low + 2 * HALF)
     # Projected once: what is linear comes out the same before and after interpolation.
     at = relief.place @ matrix.T + shift
     along = np.concatenate([relief.across @ matrix.T, relief.down @ matrix.T], axis=-1)
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         error, jacobian, area = _miss(at, along, places, pixels)
         safe = np.where(np.abs(area) < 0.05 * scale**2, 0.05 * scale**2, area)
         (a, b), (c, d) = jacobian
         step_x = (d * error[..., 0] - b * error[..., 1]) / safe
         step_y = (a * error[..., 1] - c * error[..., 0]) / safe
-        step = np.clip(np.stack([step_x, step_y], axis=-1), -_LARGEST_STEP, _LARGEST_STEP)
+        step = np.clip(np.stack([step_x, step_y], axis=-1), -LARGEST_STEP, LARGEST_STEP)
         places = np.clip(places + step, low, low + 2 * HALF)
     error, _, area = _miss(at, along, places, pixels)
     misfit = np.abs(error).max(axis=-1) / scale
-    facing = np.clip((area / scale**2 - _FACING[0]) / (_FACING[1] - _FACING[0]), 0.0, 1.0)
-    seen = facing * np.clip(2 - misfit / _MISFIT, 0.0, 1.0)
+    facing = np.clip((area / scale**2 - FACING[0]) / (FACING[1] - FACING[0]), 0.0, 1.0)
+    seen = facing * np.clip(2 - misfit / MISFIT, 0.0, 1.0)
     return places, cv2.blur(seen.astype(np.float32), (3, 3))
 
 

@@ -1,0 +1,113 @@
+"""Which portrait an identity wears.
+
+Drawn from the session's salt, among those whose skin is about as light as what the network drew when the identity was
+first seen, and which go with its surroundings. docs/adr/0017-portraits.md, 0021-surroundings.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.portraits.bank import PortraitBank
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.relief import Relief
+from deepprivacy_rt.portraits.texture import Texture
+from deepprivacy_rt.types import FacePatch, Replacement
+
+_OWN_SHAPE = 0.5, 0.8
+"""How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
+_SIMILAR_TONE = 0.25
+"""Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
+_LEAST_CHOICE, _CHOICE = 6, 0.3
+"""Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
+too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
+_REMEMBERED = 1024
+"""Identities whose portrait is remembered."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """What an identity looks like. :ivar head: (6, 3) keypoints, canonical."""
+
+    texture: Texture
+    relief: Relief
+    head: NDArray[np.float64]
+
+
+class Wardrobe:
+    """The faces of one stream's identities.
+
+    :param portrait: all identities get this one, by its number; None: drawn.
+    """
+
+    def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None) -> None:
+        self.bank = bank
+        self._salt, self._portrait = salt, portrait
+        self._faces: OrderedDict[int, Face] = OrderedDict()
+        self._wearing: dict[int, int] = {}
+
+    def __contains__(self, identity: int) -> bool:
+        return identity in self._faces
+
+    def face(self, identity: int) -> Face:
+        """Return the face of an identity that was met. Raises KeyError."""
+        self._faces.move_to_end(identity)
+        return self._faces[identity]
+
+    def meet(self, answer: Replacement) -> None:
+        """Give an identity its face, by what the network drew for it without a portrait."""
+        identity = answer.patch.track.identity
+        chosen, other, own = self._choice(identity, answer)
+        portrait, partner = self.bank.portraits[chosen], self.bank.portraits[other]
+        relief = Relief.of(np.asarray(own * portrait.place + (1 - own) * partner.place, np.float32))
+        head = own * portrait.head + (1 - own) * partner.head
+        self._faces[identity] = Face(Texture.of(portrait.texture, self.bank.cover), relief, head)
+
+    def forget(self, shown: int) -> None:
+        """Forget those who were not seen for longest, where there are too many; never the last ``shown``."""
+        while len(self._faces) > max(_REMEMBERED, shown):
+            forgotten, _ = self._faces.popitem(last=False)
+            self._wearing.pop(forgotten, None)
+
+    def _choice(self, identity: int, answer: Replacement) -> tuple[int, int, float]:
+        """Return texture, second shape, and how much of the shape is the texture's own."""
+        number = len(self.bank.portraits)
+        name = b"portrait" + identity.to_bytes(8, "big", signed=True)
+        random = np.random.default_rng(list(hashlib.sha256(self._salt + name).digest()))
+        order = [int(one) for one in random.permutation(number)]
+        other, own = order[-1], float(random.uniform(*_OWN_SHAPE))
+        if self._portrait is not None:
+            return self._portrait % number, self._portrait % number, 1.0
+        wanted = _brightness(_skin(answer))
+        off = [abs(_brightness(self.bank.portraits[one].color) - wanted) for one in order]
+        similar = [one for one, by in zip(order, off, strict=True) if by <= _SIMILAR_TONE]
+        similar = self._fitting(similar, answer.patch)
+        taken = set(self._wearing.values())
+        free = [one for one in similar if one not in taken] or similar or [order[int(np.argmin(off))]]
+        self._wearing[identity] = free[0]
+        return free[0], other, own
+
+    def _fitting(self, portraits: list[int], patch: FacePatch) -> list[int]:
+        """Return those that go with the surroundings, in the same order."""
+        count = max(_LEAST_CHOICE, round(_CHOICE * len(portraits)))
+        if self.bank.matcher is None or count >= len(portraits):
+            return portraits
+        scores = self.bank.matcher.scores(patch)
+        least = sorted((float(scores[one]) for one in portraits), reverse=True)[count - 1]
+        return [one for one in portraits if scores[one] >= least]
+
+
+def _skin(answer: Replacement) -> Floats:
+    """Return the mean colour about the nose of a generated face, (3,)."""
+    size = len(answer.image)
+    middle = slice(int(size * 0.4), int(size * 0.65))
+    return np.asarray(answer.image[middle, middle].reshape(-1, 3).mean(axis=0), np.float32)
+
+
+def _brightness(color: Floats) -> float:
+    return float(np.log(max(float(color @ np.array([0.3, 0.59, 0.11], np.float32)), 1.0)))

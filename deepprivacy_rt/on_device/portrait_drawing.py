@@ -1,0 +1,199 @@
+"""Portraits drawn on the device, all faces of a frame at once: see :mod:`deepprivacy_rt.portraits.relief` and
+:mod:`deepprivacy_rt.generators.portraying`, whose methods and numbers these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepprivacy_rt.generators import portraying as look
+from deepprivacy_rt.generators.wardrobe import Face
+from deepprivacy_rt.on_device.portrait_gestures import DeviceGestures
+from deepprivacy_rt.portraits import relief
+from deepprivacy_rt.portraits.bank import PortraitBank
+from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF
+from deepprivacy_rt.portraits.hint import MOST
+from deepprivacy_rt.types import Expression, Image
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceFace:
+    """What an identity looks like: (3, t, t) its picture and the same blurred, 0 to 255; (9, g, g) its relief."""
+
+    image: Tensor
+    soft: Tensor
+    relief: Tensor
+
+    @classmethod
+    def of(cls, face: Face, device: torch.device) -> DeviceFace:
+        """Bring a face to the device."""
+        parts = np.concatenate([face.relief.place, face.relief.across, face.relief.down], axis=-1)
+        return cls(
+            _picture(face.texture.image, device),
+            _picture(face.texture.soft, device),
+            torch.from_numpy(np.ascontiguousarray(parts.transpose(2, 0, 1))).to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """Portraits of n faces on their patches, finer than these by a whole factor.
+
+    :ivar image: (n, 3, S, S) whole levels, 0 to 255. :ivar share: (n, 1, S, S) 0 to 1, how much of it is to be seen.
+    :ivar mouth, teeth: (n, 1, S, S) how much is the inside of an open mouth, and teeth, which are part of that.
+    :ivar coarse: (n, 3, g, g) whole levels. :ivar skin: (n, 1, g, g) where that is to be seen, and skin.
+    """
+
+    image: Tensor
+    share: Tensor
+    mouth: Tensor
+    teeth: Tensor
+    coarse: Tensor
+    skin: Tensor
+
+
+class PortraitDrawer:
+    """Draws the portraits of a bank on patches of a device.
+
+    :param size: side of the patches. :ivar side: of what is drawn.
+    """
+
+    def __init__(self, bank: PortraitBank, size: int, device: torch.device) -> None:
+        self.size, self._device = size, device
+        self.side = size * (look.ZOOM if size < look.FINE else 1)
+        self._grid = min(size // 2, relief.GRID)
+        self._cover = torch.from_numpy(np.ascontiguousarray(bank.cover.transpose(2, 0, 1))).to(device)
+        self._gestures = DeviceGestures(bank.gestures, device)
+        ticks = (torch.arange(self._grid, device=device, dtype=torch.float32) + 0.5) * (size / self._grid) - 0.5
+        self._pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"))[None]
+        cells, deviation = look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS
+        width = round(deviation * 8 + 1) | 1  # OpenCV's choice
+        blur = cv2.GaussianBlur(np.eye(cells, dtype=np.float32), (1, width), deviation)
+        self._blur = torch.from_numpy(blur).to(device)
+
+    def draw(self, faces: Sequence[DeviceFace], poses: NDArray[np.float64], doings: Sequence[Expression]) -> Drawing:
+        """Draw at least one portrait.
+
+        :param poses: (n, 2, 4), from canonical points to patch pixels.
+        """
+        places, seen = self._solve(torch.stack([face.relief for face in faces]), poses)
+        texels, inside, teeth = self._gestures.texels(places.permute(0, 2, 3, 1), doings)
+        where = _in_map(texels.permute(0, 3, 1, 2))
+        cover = self._cover.expand(len(faces), -1, -1, -1)
+        covered = _sampled(cover, where, outside="zeros") * seen
+        fine = self._enlarged(where)
+        image = _sampled(torch.stack([face.image for face in faces]), fine, mode="bicubic")
+        return Drawing(
+            image=image.round().clamp(0, 255),
+            share=_sampled(cover[:, :1], fine, outside="zeros") * self._enlarged(seen),
+            mouth=self._enlarged(inside[:, None]),
+            teeth=self._enlarged(teeth[:, None]),
+            coarse=_sampled(torch.stack([face.soft for face in faces]), where).round(),
+            skin=covered[:, 1:],
+        )
+
+    def hints(self, drawing: Drawing) -> Tensor:
+        """Return what the network is told of portraits, (n, 2, s, s): see :mod:`deepprivacy_rt.portraits.hint`."""
+        weight = drawing.skin.sum(dim=(1, 2, 3)).clamp(min=1e-3)
+        skin = ((_luma(drawing.coarse) * drawing.skin).sum(dim=(1, 2, 3)) / weight).clamp(min=1)
+        light = (_luma(drawing.image) / skin[:, None, None, None] - 1).clamp(-MOST, MOST) * drawing.share
+        return F.avg_pool2d(torch.cat([light, drawing.share], dim=1), self.side // self.size)
+
+    def tones(self, faces: Tensor, drawing: Drawing) -> Tensor:
+        """Return what portraits are multiplied by, (n, 3, c, c), so that the tones of their skin are the faces'.
+
+        :param faces: (n, 3, s, s), 0 to 255.
+        """
+        coarse = F.interpolate(faces, (self._grid, self._grid), mode="area")
+        cells = (look.TONE_CELLS, look.TONE_CELLS)
+        both = torch.cat([coarse * drawing.skin, drawing.coarse * drawing.skin])
+        enlarges = self._grid < look.TONE_CELLS
+        few = F.interpolate(both, cells, mode="bilinear") if enlarges else F.interpolate(both, cells, mode="area")
+        own, portrait = (self._blur @ few @ self._blur.T).chunk(2)
+        return ((own + 0.1) / (portrait + 0.1)).clamp(look.LEAST_GAIN, look.MOST_GAIN)
+
+    def blended(self, faces: Tensor, drawing: Drawing, tones: Tensor) -> Tensor:
+        """Return faces with the features of portraits, (n, 3, S, S). :param faces: (n, 3, S, S), 0 to 255."""
+        inside, teeth = (faces.new_tensor(color)[None, :, None, None] for color in (look.INSIDE, look.TEETH))
+        bite = drawing.teeth
+        deep = inside * (1 - bite) + teeth * bite * (1 - look.DARKER_DEEP * (1 - bite))
+        picture = (drawing.image + drawing.mouth * (deep - drawing.image)) * self._enlarged(tones)
+        return (faces + (picture - faces) * drawing.share).clamp(0, 255)
+
+    def fine(self, faces: Tensor) -> Tensor:
+        """Return faces in the portraits' resolution, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
+        if self.side == faces.shape[2]:
+            return faces
+        large = F.interpolate(faces, (self.side, self.side), mode="bicubic", align_corners=False)
+        return large.round().clamp(0, 255)
+
+    def _enlarged(self, cells: Tensor) -> Tensor:
+        return F.interpolate(cells, (self.side, self.side), mode="bilinear", align_corners=False)
+
+    def _solve(self, reliefs: Tensor, poses: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """Return the canonical place seen in each cell, (n, 2, g, g), and whether it is seen, (n, 1, g, g) 0 to 1."""
+        flat = np.linalg.inv(poses[:, :, :2] + 1e-6 * np.eye(2))
+        away = poses[:, :, 3] + poses[:, :, 2] * relief.FLAT_Z
+        scale = np.sqrt((poses[:, :, :3] ** 2).sum(axis=(1, 2)) / 2)
+        matrix, shift, back, start, unit = (
+            torch.from_numpy(np.asarray(part, np.float32)).to(self._device)
+            for part in (poses[:, :, :3], poses[:, :, 3, None, None], flat, away[:, :, None, None], scale)
+        )
+        unit = unit[:, None, None, None]
+        places = self._kept(torch.einsum("nij,njhw->nihw", back, self._pixels - start))
+        # Projected once: what is linear comes out the same before and after interpolation.
+        parts = [torch.einsum("nij,njhw->nihw", matrix, part) for part in reliefs.chunk(3, dim=1)]
+        field = torch.cat([parts[0] + shift, *parts[1:]], dim=1)
+        for _ in range(relief.STEPS):
+            error, (a, c, b, d), area = self._miss(field, places)
+            least = 0.05 * unit**2
+            safe = torch.where(area.abs() < least, least, area)
+            x, y = error.chunk(2, dim=1)
+            step = torch.cat([d * x - b * y, a * y - c * x], dim=1) / safe
+            places = self._kept(places + step.clamp(-relief.LARGEST_STEP, relief.LARGEST_STEP))
+        error, _, area = self._miss(field, places)
+        misfit = error.abs().amax(dim=1, keepdim=True) / unit
+        facing = ((area / unit**2 - relief.FACING[0]) / (relief.FACING[1] - relief.FACING[0])).clamp(0, 1)
+        seen = facing * (2 - misfit / relief.MISFIT).clamp(0, 1)
+        return places, F.avg_pool2d(F.pad(seen, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+
+    def _miss(self, field: Tensor, places: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """See ``portraits.relief._miss``. :param field: (n, 6, g, g) places, their change along x, and along y."""
+        found = _sampled(field, _in_map(places))
+        a, c, b, d = found[:, 2:].chunk(4, dim=1)
+        return self._pixels - found[:, :2], (a, c, b, d), a * d - c * b
+
+    @staticmethod
+    def _kept(places: Tensor) -> Tensor:
+        """Return places within the map, (n, 2, g, g)."""
+        x, y = places.chunk(2, dim=1)
+        return torch.cat([x.clamp(-HALF, HALF), y.clamp(CENTER_Y - HALF, CENTER_Y + HALF)], dim=1)
+
+
+def _in_map(points: Tensor) -> Tensor:
+    """Return where canonical points lie in a map, -1 to 1 from edge to edge, (n, 2, h, w)."""
+    x, y = points.chunk(2, dim=1)
+    return torch.cat([x, y - CENTER_Y], dim=1) / HALF
+
+
+def _sampled(maps: Tensor, where: Tensor, mode: str = "bilinear", outside: str = "border") -> Tensor:
+    grid = where.permute(0, 2, 3, 1)
+    return F.grid_sample(maps, grid, mode=mode, padding_mode=outside, align_corners=False)
+
+
+def _luma(image: Tensor) -> Tensor:
+    weights = image.new_tensor(_LUMA)[None, :, None, None]
+    return (image * weights).sum(dim=1, keepdim=True).round()
+
+
+def _picture(image: Image, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device).float()

@@ -1,0 +1,90 @@
+"""Opening mouths and lowering lids of portraits on the device: see :mod:`deepprivacy_rt.portraits.gestures`, whose
+geometry and numbers these are, for a batch of faces at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepprivacy_rt.portraits import gestures as host
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.types import Expression
+
+
+class DeviceGestures:
+    """Finds which texels of portraits at rest are to be seen where, when they do something.
+
+    :param gestures: of the bank.
+    """
+
+    def __init__(self, gestures: host.Gestures, device: torch.device) -> None:
+        self._device = device
+        lips = gestures.lips
+        self._lips = _Line(lips, device)
+        self._middle, self._half = float(lips[:, 0].mean()), float(np.ptp(lips[:, 0])) / 2
+        self._chin, self._nose = gestures.chin, gestures.nose
+        self._lids = [(_Line(upper, device), _Line(lower, device), brow) for upper, lower, brow in gestures.lids]
+
+    def texels(self, places: Tensor, doings: Sequence[Expression]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the canonical places of the texels to show, (n, g, g, 2), and how much is inside of a mouth and teeth.
+
+        :param places: (n, g, g, 2) canonical places of faces that do something.
+        """
+        gaps, closings = zip(*(host.amounts(doing) for doing in doings), strict=True)
+        x, y, inside, teeth = places[..., 0], *self._mouth(places[..., 0], places[..., 1], self._given(gaps))
+        for (upper, lower, brow), closing in zip(self._lids, zip(*closings, strict=True), strict=True):
+            y = _lid(x, y, upper, lower, brow, self._given(closing))
+        return torch.stack([x, y], dim=-1), inside, teeth
+
+    def _given(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None, None]
+
+    def _mouth(self, x: Tensor, y: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        line = self._lips.at(x)
+        off = (x - self._middle).abs() / self._half
+        lips = (1 - off**2).clamp(0, 1).sqrt()
+        jaw = (1 - (off / host.JAW_REACH) ** 2).clamp(0, 1)
+        parted = (1 - host.UPPER_SHARE) * gap * lips
+        low = ((y - line) / (self._chin - line)).clamp(0, 1.5)
+        near = (1 - low / host.LIP_REACH).clamp(0, 1)
+        down = (1 - host.UPPER_SHARE) * gap * (near * lips + (1 - near) * jaw * (1 - host.JAW_LAG * low.clamp(max=1)))
+        down = torch.minimum(down, parted + host.STRETCH * (y - line - parted).clamp(min=0))
+        up = host.UPPER_SHARE * gap * lips * ((y - self._nose) / (line - self._nose)).clamp(0, 1)
+        lower_edge, upper_edge = line + parted, line - host.UPPER_SHARE * gap * lips
+        inside = ((y - upper_edge) / host.SOFT).clamp(0, 1) * ((lower_edge - y) / host.SOFT).clamp(0, 1) * (off < 1)
+        bite = upper_edge + torch.minimum(lips.new_tensor(host.TEETH), host.BITE * gap * lips)
+        teeth = ((bite - y) / host.SOFT).clamp(0, 1) * ((host.TEETH_REACH - off) / host.TEETH_FADE).clamp(0, 1)
+        below = y > (upper_edge + lower_edge) / 2
+        source = torch.where(below, torch.maximum(y - down, line), torch.minimum(y + up, line))
+        return torch.where(gap > 0, source, y), inside, inside * teeth
+
+
+def _lid(x: Tensor, y: Tensor, upper: _Line, lower: _Line, brow: float, closing: Tensor) -> Tensor:
+    length = upper.end - upper.begin
+    above, below = upper.at(x) - host.LASHES * length, lower.at(x)
+    near = (torch.minimum(x - upper.begin, upper.end - x) / (host.BESIDE * length) + 1).clamp(0, 1)
+    lid = above + closing * near * (below + host.BELOW * length - above).clamp(min=0)
+    top = (above - host.LEAST_SKIN * length).clamp(max=brow)
+    stretched = top + (y - top) * (above - top) / (lid - top).clamp(min=1e-3)
+    return torch.where((y > top) & (y < lid) & (near > 0) & (closing > 0), stretched, y)
+
+
+class _Line:
+    """Straight pieces between points, level beyond the ends: ``numpy.interp``."""
+
+    def __init__(self, points: Floats, device: torch.device) -> None:
+        x, y = points[np.argsort(points[:, 0], kind="stable")].T
+        self.begin, self.end = float(x[0]), float(x[-1])
+        slopes = np.diff(y) / np.maximum(np.diff(x), 1e-9)
+        self._x, self._y, self._slopes = (
+            torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device) for part in (x, y, slopes)
+        )
+
+    def at(self, x: Tensor) -> Tensor:
+        """Return the heights above places of any shape."""
+        x = x.clamp(self.begin, self.end).contiguous()
+        piece = (torch.bucketize(x, self._x) - 1).clamp(0, len(self._slopes) - 1)
+        return self._y[piece] + (x - self._x[piece]) * self._slopes[piece]
