@@ -152,7 +152,7 @@ def build_anonymizer(
     if on_device is None:
         on_device = device.startswith("cuda")
     on_device = on_device and config.filter == "gan"
-    config = choose_model(config, fine=device == "cpu" and not (live or on_device or generator_file))
+    config = choose_model(config, device, hurried=live or on_device or generator_file is not None)
     seed = secrets.randbits(128) if config.seed is None else config.seed
     salt = seed.to_bytes(max(16, (seed.bit_length() + 7) // 8), "big")
     generator = make_generator(config, weights, device, generator_file, salt, in_torch=on_device)

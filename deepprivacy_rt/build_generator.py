@@ -37,17 +37,18 @@ def portraying(wardrobes: Callable[[], Wardrobe]) -> Callable[[Generator, Genera
     return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, wardrobes(), frame_rate, first=drawn)
 
 
-def choose_model(config: FaceConfig, *, fine: bool) -> FaceConfig:
+def choose_model(config: FaceConfig, device: str, *, hurried: bool) -> FaceConfig:
     """Return the configuration with a generator by name in place of ``auto``.
 
-    Files on CPUs that are fast at int8 get the finer one. Live, a face that moves is drawn at every frame, and there
-    are 33 ms for all of it.
+    GPUs and files on CPUs that are fast at int8 get the finer one. Live on a CPU, a face that moves is drawn at every
+    frame, and there are 33 ms for all of it.
 
-    :param fine: whether there is time for the finer one, on a fast CPU.
+    :param hurried: whether a CPU has no time for the finer one.
     """
     if config.model != "auto":
         return config
-    fine = fine and config.effort != "fast" and config.precision == "auto" and cpu_has_int8() and is_installed()
+    fast_cpu = device == "cpu" and not hurried and config.precision == "auto" and cpu_has_int8() and is_installed()
+    fine = config.effort != "fast" and (fast_cpu or device.startswith("cuda"))
     return dataclasses.replace(config, model="face256" if fine else "face128")
 
 

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from deepprivacy_rt.build import build_anonymizer
+from deepprivacy_rt.build_generator import choose_model
 from deepprivacy_rt.config import FaceConfig, ModelName, Precision
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import StageError, WeightsError
@@ -297,3 +298,9 @@ def test_files_get_the_finer_generator_and_live_streams_the_faster_one(
     monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: False)
     slow = build_anonymizer(dataclasses.replace(config, device="cpu"), Weights(), live=live)
     assert slow.config.model == ("face128" if config.model == "auto" else model)
+
+
+def test_gpus_get_the_finer_generator_for_live_streams_too() -> None:
+    assert choose_model(FaceConfig(), "cuda:1", hurried=True).model == "face256"
+    assert choose_model(FaceConfig(effort="fast"), "cuda", hurried=False).model == "face128"
+    assert choose_model(FaceConfig(), "mps", hurried=False).model == "face128"
