@@ -16,7 +16,7 @@ from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.errors import TrainingError, WeightsError
 from deepprivacy_rt.generators import portraying
-from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.portraying import TEETH, PortraitGenerator, blended
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.pipeline import FaceReplacer
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_portraits
@@ -287,3 +287,21 @@ def test_a_bad_list_of_portraits_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(TrainingError, match="list.toml"):
         read_list(file)
+
+
+def test_teeth_are_single_and_take_the_light_of_the_skin_but_not_its_colour() -> None:
+    pose = np.array([[40.0, 0, 0, 64], [0, 40.0, 0, 64]])
+    one, wide = bank().portraits[0], Expression(0.7, 0.7, 0.7)
+    drawn = draw(Texture.of(one.texture, bank().cover), Relief.of(one.place), pose, wide, bank().gestures, 128, 2)
+    assert drawn.teeth is not None
+    row = drawn.teeth[int(drawn.teeth.sum(axis=1).argmax())]
+    seen = np.flatnonzero(row > 0.3)
+    inner = row[seen[0] : seen[-1] + 1]
+    gaps = (inner[1:-1] < inner[:-2]) & (inner[1:-1] <= inner[2:])
+    assert 3 <= gaps.sum() <= 7
+    place = drawn.teeth > 0.85
+    for tint in ((0.7, 0.7, 0.7), (0.4, 0.8, 1.2)):
+        tone = np.broadcast_to(np.float32(tint), (28, 28, 3)).copy()
+        made = blended(np.full((128, 128, 3), 90, np.uint8), drawn, tone)[drawn.window][place].mean(axis=0)
+        assert made[0] / made[2] == pytest.approx(TEETH[0] / TEETH[2], rel=0.08), tint
+        assert made.mean() > 0.6 * 0.75 * TEETH.mean()

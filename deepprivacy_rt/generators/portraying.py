@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.steady import is_sound
 from deepprivacy_rt.generators.wardrobe import Wardrobe
@@ -54,6 +55,7 @@ class _Motion:
 
     posed: Posed
     tones: Floats
+    skin: Complexion
 
 
 class PortraitGenerator:
@@ -72,7 +74,7 @@ class PortraitGenerator:
         self._generator = generator
         self._first = first or generator
         self._wardrobe = wardrobe
-        self._part = new_part(frame_rate)
+        self._part, self._kept = new_part(frame_rate), memory(frame_rate)
         self._motions: dict[int, _Motion] = {}
 
     @property
@@ -121,12 +123,15 @@ class PortraitGenerator:
         if not (isinstance(answer, Replacement) and id(answer.patch) in shown and is_sound(answer)):
             return answer
         one = shown[id(answer.patch)]
-        tone, track_id = tones(answer.image, one.drawn), one.given.track.track_id
-        if one.posed.goes_on:
-            earlier = before[track_id].tones
-            tone = np.asarray(earlier + self._part * (tone - earlier), np.float32)
-        self._motions[track_id] = _Motion(one.posed, tone)
-        return Replacement(one.given, blended(answer.image, one.drawn, tone))
+        track_id = one.given.track.track_id
+        earlier = before[track_id] if one.posed.goes_on else None
+        skin = None if earlier is None else earlier.skin
+        face, skin = steadied(answer.image, one.given, one.drawn, skin, self._kept)
+        tone = tones(face, one.drawn)
+        if earlier is not None:
+            tone = np.asarray(earlier.tones + self._part * (tone - earlier.tones), np.float32)
+        self._motions[track_id] = _Motion(one.posed, tone, skin)
+        return Replacement(one.given, blended(face, one.drawn, tone))
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
@@ -139,7 +144,7 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     whole = face if len(face) == side else cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
     gain = cv2.resize(tone, (side, side), interpolation=cv2.INTER_LINEAR)[window]
     base = whole[window]
-    picture = cv2.multiply(_with_mouth(drawn), gain, dtype=cv2.CV_32F)
+    picture = cv2.multiply(_with_mouth(drawn, tone), gain, dtype=cv2.CV_32F)
     difference = cv2.subtract(picture, base, dtype=cv2.CV_32F)
     share = cv2.merge((drawn.share, drawn.share, drawn.share))
     result = whole.copy()
@@ -147,12 +152,14 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     return np.asarray(result, np.uint8)
 
 
-def _with_mouth(drawn: Drawn) -> Image | Floats:
-    """Return the portrait with the inside of its open mouth."""
+def _with_mouth(drawn: Drawn, tone: Floats) -> Image | Floats:
+    """Return the portrait with the inside of its open mouth, which takes the light of the tone, and not its colour."""
     if drawn.mouth is None or drawn.teeth is None:
         return drawn.image
+    mean = tone.mean(axis=(0, 1))
+    white = mean.mean() / mean
     bite = drawn.teeth[..., None]
-    inside = INSIDE * (1 - bite) + TEETH * bite * (1 - DARKER_DEEP * (1 - bite))
+    inside = INSIDE * white * (1 - bite) + TEETH * white * bite * (1 - DARKER_DEEP * (1 - bite))
     picture = drawn.image.astype(np.float32)
     picture += drawn.mouth[..., None] * (inside - picture)
     return picture

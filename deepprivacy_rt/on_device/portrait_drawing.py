@@ -96,7 +96,7 @@ class PortraitDrawer:
             image=image.round().clamp(0, 255),
             share=_sampled(cover[:, :1], fine, outside="zeros") * self._enlarged(seen),
             mouth=self._enlarged(inside[:, None]),
-            teeth=self._enlarged(teeth[:, None]),
+            teeth=self._enlarged(teeth[:, None]) * self._gestures.dents(fine),
             coarse=_sampled(torch.stack([face.soft for face in faces]), where).round(),
             skin=covered[:, 1:],
         )
@@ -125,6 +125,8 @@ class PortraitDrawer:
         """Return faces with the features of portraits, (n, 3, S, S). :param faces: (n, 3, S, S), 0 to 255."""
         inside, teeth = (faces.new_tensor(color)[None, :, None, None] for color in (look.INSIDE, look.TEETH))
         bite = drawing.teeth
+        mean = tones.mean(dim=(2, 3), keepdim=True)
+        inside, teeth = (color * (mean.mean(dim=1, keepdim=True) / mean) for color in (inside, teeth))
         deep = inside * (1 - bite) + teeth * bite * (1 - look.DARKER_DEEP * (1 - bite))
         picture = (drawing.image + drawing.mouth * (deep - drawing.image)) * self._enlarged(tones)
         return (faces + (picture - faces) * drawing.share).clamp(0, 255)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from deepprivacy_rt.portraits import gestures as host
 from deepprivacy_rt.portraits.canonical import Floats
@@ -24,6 +25,7 @@ class DeviceGestures:
         self._device = device
         lips = gestures.lips
         self._lips = _Line(lips, device)
+        self._dents = torch.from_numpy(gestures.dents).to(device)[None, None, None]
         self._middle, self._half = float(lips[:, 0].mean()), float(np.ptp(lips[:, 0])) / 2
         self._chin, self._nose = gestures.chin, gestures.nose
         self._lids = [(_Line(upper, device), _Line(lower, device), brow) for upper, lower, brow in gestures.lids]
@@ -38,6 +40,12 @@ class DeviceGestures:
         for (upper, lower, brow), closing in zip(self._lids, zip(*closings, strict=True), strict=True):
             y = _lid(x, y, upper, lower, brow, self._given(closing))
         return torch.stack([x, y], dim=-1), inside, teeth
+
+    def dents(self, where: Tensor) -> Tensor:
+        """Return how bright teeth are, (n, 1, h, w) 0 to 1. :param where: (n, 2, h, w) places in a map, -1 to 1."""
+        grid = torch.stack([where[:, 0], torch.zeros_like(where[:, 0])], dim=-1)
+        line = self._dents.expand(len(where), -1, -1, -1)
+        return F.grid_sample(line, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     def _given(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None, None]
@@ -57,6 +65,7 @@ class DeviceGestures:
         inside = ((y - upper_edge) / host.SOFT).clamp(0, 1) * ((lower_edge - y) / host.SOFT).clamp(0, 1) * (off < 1)
         bite = upper_edge + torch.minimum(lips.new_tensor(host.TEETH), host.BITE * gap * lips)
         teeth = ((bite - y) / host.SOFT).clamp(0, 1) * ((host.TEETH_REACH - off) / host.TEETH_FADE).clamp(0, 1)
+        teeth = teeth * (1 - host.LIP_SHADOW * (1 - (y - upper_edge) / host.LIP_SHADOW_REACH).clamp(0, 1))
         below = y > (upper_edge + lower_edge) / 2
         source = torch.where(below, torch.maximum(y - down, line), torch.minimum(y + up, line))
         return torch.where(gap > 0, source, y), inside, inside * teeth

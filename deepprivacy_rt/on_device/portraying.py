@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.wardrobe import Wardrobe
+from deepprivacy_rt.on_device.complexion import Complexions
 from deepprivacy_rt.on_device.cutting import Patches
 from deepprivacy_rt.on_device.portrait_drawing import DeviceFace, Drawing, PortraitDrawer
 from deepprivacy_rt.on_device.shapes import FaceShape
@@ -41,6 +42,7 @@ class DevicePortrayer:
         self._part = new_part(frame_rate)
         self._faces: dict[int, DeviceFace] = {}
         self._motions: dict[int, tuple[Posed, Tensor]] = {}
+        self._complexions = Complexions(frame_rate)
 
     def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[], Tensor]) -> None:
         """Give identities that are new a face, by what the network draws on its own.
@@ -89,24 +91,29 @@ class DevicePortrayer:
         hints[shown.rows] = found
         return hints
 
-    def portrayed(self, faces: Tensor, shown: Shown | None) -> Tensor:
+    def portrayed(self, faces: Tensor, patches: Patches, shown: Shown | None) -> Tensor:
         """Return faces with their portraits, (n, 3, S, S) whole levels.
 
         :param faces: (n, 3, s, s) whole levels, 0 to 255, calmed.
         """
         before, self._motions = self._motions, {}
-        fine = self.fine(faces)
         if shown is None:
-            return fine
-        tones = self._drawer.tones(faces[shown.rows], shown.drawing)
+            return self.fine(faces)
+        rows, heads = shown.rows, shown.heads
+        seen = Patches(patches.image[rows], patches.mask[rows])
+        tracks, goes_on = [head.track.track_id for head in heads], [head.goes_on for head in heads]
+        faces = faces.clone()
+        faces[rows] = self._complexions.steadied(faces[rows], seen, shown.drawing.skin, tracks, goes_on)
+        fine = self.fine(faces)
+        tones = self._drawer.tones(faces[rows], shown.drawing)
         calmed = []
-        for head, tone in zip(shown.heads, tones, strict=True):
+        for head, tone in zip(heads, tones, strict=True):
             if head.goes_on:
                 earlier = before[head.track.track_id][1]
                 tone = earlier + self._part * (tone - earlier)
             calmed.append(tone)
             self._motions[head.track.track_id] = head, tone
-        fine[shown.rows] = self._drawer.blended(fine[shown.rows], shown.drawing, torch.stack(calmed)).round()
+        fine[rows] = self._drawer.blended(fine[rows], shown.drawing, torch.stack(calmed)).round()
         return fine
 
     def fine(self, faces: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.canonical import HALF, Floats
 from deepprivacy_rt.types import REST, Expression
 
 _LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -35,11 +35,18 @@ LEAST_SKIN = 0.25
 """Least skin above a lid, which is stretched, in the same."""
 JAW_REACH, LIP_REACH = 2.4, 0.35
 """Half widths of the lips beside which the jaw gives way; part of the way to the chin that goes with the lips."""
-BITE, TEETH_REACH, TEETH_FADE = 0.55, 0.85, 0.2
+BITE, TEETH_REACH, TEETH_FADE = 0.55, 0.95, 0.5
 """Most of a gap that is teeth; half widths of the lips up to which they are seen, and over which they fade."""
+LIP_SHADOW, LIP_SHADOW_REACH = 0.4, 0.04
+"""How much darker teeth are below the upper lip, and canonical units down to which that reaches."""
+_TEETH_ENDS, _TEETH_GAP, _GAP_DEPTH, _DEEPER = (0.0, 0.094, 0.166, 0.249), 0.008, 0.4, 0.5
+"""Where one tooth ends and the next begins, in canonical units from the middle: widths of 8.5, 6.5 and 7.5 mm, where
+the outer corners of the eyes are 90 mm apart; how wide and how dark gaps are; how much darker teeth are by the corners.
+"""
 SOFT = 0.012
 """Canonical units over which the edge of a mouth is soft."""
 _LEAST_GAP = 0.01
+DENTS = 1024
 
 
 def gap_of(doing: Expression) -> float:
@@ -62,12 +69,17 @@ class Gestures:
 
     :param mean: (468, 3) the canonical places of Face Mesh's points.
     :ivar lips: (11, 2) where they meet. :ivar chin, nose: rows of the chin and of the nose's lower end.
+    :ivar dents: (``DENTS``,) how bright teeth are, 0 to 1, from the left to the right of a map.
     :ivar lids: of the right and the left eye: upper lid and lower lid, (9, 2), and the row of the brow's lower edge.
     """
 
     def __init__(self, mean: Floats) -> None:
         self.lips = mean[list(_LIPS), :2]
         self.chin, self.nose = float(mean[_CHIN, 1]), float(mean[_UNDER_NOSE, 1])
+        middle, half = float(self.lips[:, 0].mean()), float(np.ptp(self.lips[:, 0])) / 2
+        off = np.abs(np.linspace(-HALF, HALF, DENTS, endpoint=False) + HALF / DENTS - middle)
+        gaps = sum(np.exp(-0.5 * ((off - end) / _TEETH_GAP) ** 2) for end in _TEETH_ENDS)
+        self.dents = np.asarray((1 - _GAP_DEPTH * gaps) * (1 - _DEEPER * np.minimum(off / half, 1) ** 2), np.float32)
         self.lids = [
             (mean[list(upper), :2], mean[list(lower), :2], float(mean[list(brow), 1].mean()))
             for upper, lower, brow in LIDS
@@ -109,6 +121,7 @@ class Gestures:
         teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((TEETH_REACH - off) / TEETH_FADE, 0.0, 1.0)
         source = np.where(y > (upper_edge + lower_edge) / 2, np.maximum(y - down, line), np.minimum(y + up, line))
         inside = inside * (off < 1)
+        teeth = teeth * (1 - LIP_SHADOW * np.clip(1 - (y - upper_edge) / LIP_SHADOW_REACH, 0.0, 1.0))
         return source.astype(np.float32), inside.astype(np.float32), (inside * teeth).astype(np.float32)
 
 

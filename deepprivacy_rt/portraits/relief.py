@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
-from deepprivacy_rt.portraits.gestures import Gestures
+from deepprivacy_rt.portraits.gestures import DENTS, Gestures
 from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.types import Expression, Image
 
@@ -100,9 +100,17 @@ def draw(
     share *= _enlarged(seen, side, window)
     opened = bool(inside.any())
     mouth, bite = (_enlarged(one, side, window) if opened else None for one in (inside, teeth))
+    if bite is not None:
+        bite *= _dents(gestures, x, len(texture.image))
     return Drawn(
         side, window, np.asarray(image, np.uint8), share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1]
     )
+
+
+def _dents(gestures: Gestures, x: Floats, size: int) -> Floats:
+    """Return how bright teeth are, 0 to 1, by the columns of a map of ``size`` that pixels show."""
+    fine = (x + np.float32(0.5)) * np.float32(DENTS / size) - np.float32(0.5)
+    return np.asarray(cv2.remap(gestures.dents[None], fine, np.zeros_like(fine), cv2.INTER_LINEAR))
 
 
 def _window(seen: NDArray[np.bool_], side: int) -> tuple[slice, slice]:

@@ -1,0 +1,123 @@
+"""The colour of a face's skin, steady over a track.
+
+A network reads it off neck and light anew in every frame, and where a chin hides the neck it guesses: a face that is
+pale in one second is brown in the next. So the colours that it found are averaged over seconds, each with as much
+weight as there is skin of that colour to be seen around the face, and what it draws is brought to the average. Light
+that changes at once is followed at once. docs/adr/0022-complexion.md.
+
+As blind as the network: all of it follows from its answers and from erased patches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.relief import Drawn
+from deepprivacy_rt.types import FacePatch, Image
+
+MEMORY_SECONDS = 4.0
+"""Time constant of the average."""
+CELLS = 32
+"""Side of the grid on which surroundings are looked at."""
+SPREAD = 40.0, 7.0
+"""Levels of luma, and of chroma (Cr and Cb), over which a colour ceases to be the skin's."""
+LEAST_SEEN = 1e-3
+"""Part of the surroundings that counts as skin even where none is: the first guess is better than none."""
+FLASH = 0.04
+"""Change of the logarithm of the surroundings' light from one frame to the next that is no trembling of the picture."""
+LARGEST_GAIN = 2.0
+LEAST_CHANGE = 0.01
+"""Change of a colour, as a part of it, that is not worth the work."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Complexion:
+    """What is known of the skin of one track.
+
+    :ivar color: (3,) sum of colours, RGB levels by weight. :ivar weight: sum of the weights.
+    :ivar light, known: (c, c) luma of the surroundings in the last frame, and 1 where they were to be seen.
+    """
+
+    color: NDArray[np.float64]
+    weight: float
+    light: Floats
+    known: Floats
+
+
+def memory(frame_rate: float) -> float:
+    """Return what is left of a weight one frame later, 0 to 1."""
+    return math.exp(-1.0 / (MEMORY_SECONDS * frame_rate))
+
+
+def steadied(
+    face: Image, patch: FacePatch, drawn: Drawn, earlier: Complexion | None, kept: float
+) -> tuple[Image, Complexion]:
+    """Return a network's face with the track's skin, and what is known of that now.
+
+    :param face: (s, s, 3) uint8. :param drawn: the portrait that goes on it: tells where its skin is.
+    :param earlier: of the track in the frame before; None: it is new. :param kept: see ``memory``.
+    """
+    found = _skin(face, drawn)
+    around, known = _surroundings(patch)
+    light = np.asarray(around[..., 0] * known, np.float32)
+    if found is None:
+        return face, earlier or Complexion(np.zeros(3), 0.0, light, known)
+    seen = float((likeness(around, found) * known).mean()) + LEAST_SEEN
+    color, weight = found.astype(np.float64) * seen, seen
+    if earlier is not None:
+        change = _flash(earlier, light, known)
+        color += kept * change * earlier.color
+        weight += kept * earlier.weight
+    gain = np.clip(color / weight / np.maximum(found, 1.0), 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
+    return _tinted(face, patch, found, gain), Complexion(color, weight, light, known)
+
+
+def likeness(ycc: Floats, color: Floats) -> Floats:
+    """Return how much pixels (…, 3) of luma, Cr and Cb have a colour, (3,) RGB: 0 to 1."""
+    own = cv2.cvtColor(color.reshape(1, 1, 3) / np.float32(255), cv2.COLOR_RGB2YCrCb)[0, 0] * np.float32(255)
+    off = (ycc - own) / np.array([SPREAD[0], SPREAD[1], SPREAD[1]], np.float32)
+    return np.asarray(np.exp(-0.5 * (off * off).sum(axis=-1)), np.float32)
+
+
+def _skin(face: Image, drawn: Drawn) -> Floats | None:
+    """Return the mean colour of a face where its portrait's skin is to be seen, (3,); None: nowhere."""
+    coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_AREA)
+    weight = float(drawn.skin.sum())
+    if weight < 1.0:
+        return None
+    return np.asarray((coarse * drawn.skin[..., None]).sum(axis=(0, 1)) / weight, np.float32)
+
+
+def _surroundings(patch: FacePatch) -> tuple[Floats, Floats]:
+    """Return the picture around a face as luma, Cr and Cb, (c, c, 3), and how much of each cell is known."""
+    cells = (min(CELLS, len(patch.image)),) * 2
+    known = cv2.resize((~patch.mask).astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(patch.image, cells, interpolation=cv2.INTER_AREA) / np.maximum(known, 1e-3)[..., None]
+    ycc = cv2.cvtColor(np.asarray(mean / 255, np.float32), cv2.COLOR_RGB2YCrCb) * np.float32(255)
+    return ycc, np.asarray(known > 0.5, np.float32)
+
+
+def _flash(earlier: Complexion, light: Floats, known: Floats) -> float:
+    """Return how much brighter the same places are than in the frame before, where that is more than trembling."""
+    both = earlier.known * known
+    before, now = float((earlier.light * both).sum()), float((light * both).sum())
+    change = (now + 1.0) / (before + 1.0)
+    return change if abs(math.log(change)) > FLASH else 1.0
+
+
+def _tinted(face: Image, patch: FacePatch, found: Floats, gain: Floats) -> Image:
+    """Return the face with what has the skin's colour multiplied by a gain, (3,)."""
+    if float(np.abs(gain - 1).max()) < LEAST_CHANGE:
+        return face
+    half = (len(face) // 2,) * 2
+    small = cv2.resize(face, half, interpolation=cv2.INTER_AREA)
+    share = likeness(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32), found)
+    share = cv2.resize(share, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) * patch.mask
+    change = face * (gain - 1) * share[..., None]
+    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8)

@@ -1,0 +1,165 @@
+"""The colour of a face's skin stays its own, on the host and on a device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from portrait_patches import patch_of
+
+from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
+from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
+from deepprivacy_rt.on_device.complexion import Complexions
+from deepprivacy_rt.on_device.cutting import Patches
+from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
+from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
+from deepprivacy_rt.portraits.texture import Texture
+from deepprivacy_rt.types import REST, FacePatch, Image, Replacement
+from deepprivacy_rt.weights import Weights
+
+SIZE, RATE = 128, 30.0
+PALE, BROWN, HAIR, GREY = (206, 168, 148), (138, 96, 76), (40, 32, 30), (128, 130, 131)
+
+
+@lru_cache(maxsize=1)
+def bank() -> PortraitBank:
+    return read_portraits(Weights().path("portraits"))
+
+
+@lru_cache(maxsize=1)
+def drawn() -> Drawn:
+    pose = np.array([[40.0, 0, 0, SIZE / 2], [0, 40.0, 0, SIZE / 2]])
+    one = bank().portraits[0]
+    return draw(Texture.of(one.texture, bank().cover), Relief.of(one.place), pose, REST, bank().gestures, SIZE)
+
+
+def patch(neck: Sequence[int] | None, light: float = 1.0) -> FacePatch:
+    """A face before a grey wall, whose neck is to be seen or not."""
+    one = patch_of()
+    image = np.full((SIZE, SIZE, 3), GREY, np.float32)
+    if neck is not None:
+        image[-16:, 40:88] = neck
+    image = np.rint(image * light).astype(np.uint8)
+    image[one.mask] = 0
+    return dataclasses.replace(one, image=image)
+
+
+def face(skin: Sequence[int], light: float = 1.0) -> Image:
+    """What a network draws: skin in the middle, hair around it."""
+    image = np.full((SIZE, SIZE, 3), HAIR, np.float32)
+    image[20:110, 30:98] = skin
+    return np.rint(image * light).astype(np.uint8)
+
+
+Frames = Sequence[tuple[FacePatch, Image]]
+
+
+def on_host(frames: Frames) -> list[Image]:
+    made, known = [], None
+    for one, image in frames:
+        image, known = steadied(image, one, drawn(), known, memory(RATE))
+        made.append(image)
+    return made
+
+
+def on_device(frames: Frames) -> list[Image]:
+    complexions, made = Complexions(RATE), []
+    skin = torch.from_numpy(drawn().skin)[None, None]
+    for number, (one, image) in enumerate(frames):
+        seen, levels = (torch.from_numpy(part).permute(2, 0, 1)[None].float() for part in (one.image, image))
+        patches = Patches(seen, torch.from_numpy(one.mask)[None, None])
+        out = complexions.steadied(levels, patches, skin, [3], [number > 0])
+        made.append(out[0].permute(1, 2, 0).numpy().astype(np.uint8))
+    return made
+
+
+@pytest.fixture(params=[on_host, on_device], ids=["host", "device"])
+def run(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+def skin_of(image: Image) -> np.ndarray:
+    return image[50:80, 50:80].reshape(-1, 3).mean(axis=0)
+
+
+def off(image: Image, color: Sequence[int]) -> float:
+    return float(np.abs(skin_of(image) - color).max())
+
+
+def test_a_guess_without_a_neck_does_not_change_the_skin(run: object) -> None:
+    frames = [(patch(PALE), face(PALE))] * 15 + [(patch(None), face(BROWN))] * 30
+    made = run(frames)  # type: ignore[operator]
+    assert off(made[14], PALE) < 2
+    assert max(off(one, PALE) for one in made[15:]) < 14 < off(face(BROWN), PALE)
+
+
+def test_what_is_seen_later_counts_more_than_a_guess_before(run: object) -> None:
+    made = run([(patch(None), face(PALE))] * 10 + [(patch(BROWN), face(BROWN))] * 20)  # type: ignore[operator]
+    assert off(made[9], PALE) < 2
+    assert off(made[12], BROWN) < 14 and off(made[-1], BROWN) < 4
+
+
+def test_light_that_changes_is_followed_at_once(run: object) -> None:
+    made = run([(patch(PALE), face(PALE))] * 20 + [(patch(PALE, 0.4), face(PALE, 0.4))] * 3)  # type: ignore[operator]
+    assert off(made[20], [0.4 * level for level in PALE]) < 3
+
+
+def test_hair_and_surroundings_are_left_alone(run: object) -> None:
+    frames = [(patch(PALE), face(PALE))] * 5 + [(patch(None), face(BROWN))]
+    made = run(frames)[-1].astype(int)  # type: ignore[operator]
+    changed = np.abs(made - face(BROWN)).max(axis=-1)
+    mask = frames[-1][0].mask
+    assert changed[~mask].max() == 0 and changed[50:80, 50:80].min() > 30
+    assert changed[24:104, :28].max() <= 3
+
+
+def test_device_and_host_agree() -> None:
+    random = np.random.default_rng(0)
+    frames = []
+    for number in range(6):
+        image = np.clip(face(PALE if number % 2 else BROWN) + random.normal(0, 6, (SIZE, SIZE, 3)), 0, 255)
+        frames.append((patch(PALE if number < 3 else None, 1 - 0.1 * (number == 4)), image.astype(np.uint8)))
+    for ours, theirs in zip(on_device(frames), on_host(frames), strict=True):
+        assert np.abs(ours.astype(int) - theirs).mean() < 0.5
+
+
+def test_without_skin_to_be_seen_nothing_is_done_and_what_is_known_stays() -> None:
+    nowhere = dataclasses.replace(drawn(), skin=np.zeros_like(drawn().skin))
+    image, known = steadied(face(PALE), patch(PALE), nowhere, None, memory(RATE))
+    assert np.array_equal(image, face(PALE)) and known.weight == 0
+    _, known = steadied(face(PALE), patch(PALE), drawn(), known, memory(RATE))
+    _, again = steadied(face(BROWN), patch(None), nowhere, known, memory(RATE))
+    assert np.array_equal(again.color, known.color)
+    assert isinstance(again, Complexion)
+
+
+class Guesser:
+    """Draws what it is told to."""
+
+    patch_size = SIZE
+
+    def __init__(self) -> None:
+        self.image = face(PALE)
+
+    def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+        return [Replacement(one, self.image.copy()) for one in patches]
+
+
+@pytest.mark.parametrize(("track_id", "steady"), [(0, True), (7, False)])
+def test_portraits_keep_their_tone_along_a_track_and_no_farther(track_id: int, steady: bool) -> None:
+    network = Guesser()
+    generator = PortraitGenerator(network, Wardrobe(bank(), b"salt"), RATE)
+    for _ in range(5):
+        [before] = generator.generate([patch(PALE)])
+    network.image = face(BROWN)
+    later = patch(None)
+    later = dataclasses.replace(later, track=dataclasses.replace(later.track, track_id=track_id))
+    for _ in range(5):
+        [after] = generator.generate([later])
+    luma = [float(one.image[50:80, 50:80].mean()) for one in (before, after)]
+    assert (abs(luma[1] / luma[0] - 1) < 0.1) == steady
