@@ -152,6 +152,28 @@ def test_lids_come_down_over_the_eyes_and_nowhere_else() -> None:
     assert columns.max() < SIZE / 2 + 4  # the left eye stays open
 
 
+@pytest.mark.parametrize("number", [0, 7, 40])
+def test_a_shut_lid_is_skin_with_lashes_below(number: int) -> None:
+    pose = np.array([[80.0, 0, 0, 128], [0, 80.0, 0, 128]])
+    one = bank().portraits[number]
+    texture, relief = Texture.of(one.texture, bank().cover), Relief.of(one.place)
+
+    def eye(opening: float) -> np.ndarray:
+        made = draw(texture, relief, pose, Expression(REST.mouth, opening, opening), bank().gestures, 256)
+        whole = np.zeros((256, 256, 3), np.uint8)
+        whole[made.window] = made.image
+        x, y = (one.head[0, :2] * 80 + 128).astype(int)
+        return cv2.cvtColor(whole, cv2.COLOR_RGB2GRAY)[y - 16 : y + 17, x - 6 : x + 7].astype(int)
+
+    open_, shut, half, calm = (eye(by * REST.right_eye) for by in (1.0, 0.5, 0.65, 0.85))
+    assert np.array_equal(calm, open_)  # eyes that tremble do not blink
+    ball = slice(12, 18)
+    assert np.abs(np.diff(shut[ball], axis=0)).mean() < 0.7 * np.abs(np.diff(open_[ball], axis=0)).mean()
+    lashes = int(shut.mean(axis=1).argmin())
+    assert 16 < lashes < 27 and shut[lashes].mean() < 0.8 * shut[ball].mean()
+    assert np.abs(half - open_)[:14].mean() > 3 > np.abs(half - open_)[24:].mean()
+
+
 def test_a_finer_picture_shows_the_same() -> None:
     doing = Expression(0.5, 0.2, 0.7)
     plain, fine = sketch(0.2, doing), sketch(0.2, doing, zoom=2)

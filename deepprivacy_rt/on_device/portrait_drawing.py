@@ -91,9 +91,10 @@ class PortraitDrawer:
         cover = self._cover.expand(len(faces), -1, -1, -1)
         covered = _sampled(cover, where, outside="zeros") * seen
         fine = self._enlarged(where)
-        image = _sampled(torch.stack([face.image for face in faces]), fine, mode="bicubic")
+        textures = torch.stack([face.image for face in faces])
+        image = _sampled(textures, fine, mode="bicubic").round().clamp(0, 255)
         return Drawing(
-            image=image.round().clamp(0, 255),
+            image=self._gestures.lower_lids(image, textures, fine, doings).round(),
             share=_sampled(cover[:, :1], fine, outside="zeros") * self._enlarged(seen),
             mouth=self._enlarged(inside[:, None]),
             teeth=self._enlarged(teeth[:, None]) * self._gestures.dents(fine),

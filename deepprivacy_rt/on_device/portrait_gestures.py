@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.portraits import gestures as host
-from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits import lids
+from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats
 from deepprivacy_rt.types import Expression
 
 
@@ -28,18 +29,40 @@ class DeviceGestures:
         self._dents = torch.from_numpy(gestures.dents).to(device)[None, None, None]
         self._middle, self._half = float(lips[:, 0].mean()), float(np.ptp(lips[:, 0])) / 2
         self._chin, self._nose = gestures.chin, gestures.nose
-        self._lids = [(_Line(upper, device), _Line(lower, device), brow) for upper, lower, brow in gestures.lids]
+        self._eyes = [(eye, _Line(eye.upper, device), _Line(eye.lower, device)) for eye in gestures.eyes]
 
     def texels(self, places: Tensor, doings: Sequence[Expression]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the canonical places of the texels to show, (n, g, g, 2), and how much is inside of a mouth and teeth.
 
         :param places: (n, g, g, 2) canonical places of faces that do something.
         """
-        gaps, closings = zip(*(host.amounts(doing) for doing in doings), strict=True)
-        x, y, inside, teeth = places[..., 0], *self._mouth(places[..., 0], places[..., 1], self._given(gaps))
-        for (upper, lower, brow), closing in zip(self._lids, zip(*closings, strict=True), strict=True):
-            y = _lid(x, y, upper, lower, brow, self._given(closing))
-        return torch.stack([x, y], dim=-1), inside, teeth
+        gap = self._given([host.gap_of(doing) for doing in doings])
+        y, inside, teeth = self._mouth(places[..., 0], places[..., 1], gap)
+        return torch.stack([places[..., 0], y], dim=-1), inside, teeth
+
+    def lower_lids(self, images: Tensor, textures: Tensor, where: Tensor, doings: Sequence[Expression]) -> Tensor:
+        """Return drawn portraits with their lids lowered, (n, 3, h, w): see :mod:`deepprivacy_rt.portraits.lids`.
+
+        :param textures: (n, 3, t, t) that they were drawn from. :param where: (n, 2, h, w) places in these, -1 to 1.
+        """
+        x, y = where[:, 0] * HALF, where[:, 1] * HALF + CENTER_Y
+        amounts = zip(*(lids.closings(doing) for doing in doings), strict=True)
+        for (eye, upper, lower), closing in zip(self._eyes, amounts, strict=True):
+            if not any(closing):
+                continue
+            length = eye.length
+            above, below = upper.at(x) - lids.ABOVE * length, lower.at(x) + lids.BELOW * length
+            inside = (torch.minimum(x - eye.begin, eye.begin + length - x) / (lids.BESIDE * length) + 1).clamp(0, 1)
+            edge = above + self._given(closing) * (below - above)
+            soft = ((y - above) / (lids.SOFT * length) + 1).clamp(0, 1)
+            share = inside * soft * ((edge - y) / (lids.LASHES / 2 * length) + 1).clamp(0, 1)
+            dark = lids.DARK * torch.exp(-0.5 * ((y - edge) / (lids.LASHES * length)) ** 2) * inside
+            source = (below + (edge - y).clamp(min=0) - CENTER_Y) / HALF
+            grid = torch.stack([where[:, 0], source], dim=-1)
+            skin = F.grid_sample(textures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+            share = (share * (self._given(closing) > 0))[:, None]
+            images = images + share * (skin * (1 - dark[:, None]) - images)
+        return images
 
     def dents(self, where: Tensor) -> Tensor:
         """Return how bright teeth are, (n, 1, h, w) 0 to 1. :param where: (n, 2, h, w) places in a map, -1 to 1."""
@@ -69,16 +92,6 @@ class DeviceGestures:
         below = y > (upper_edge + lower_edge) / 2
         source = torch.where(below, torch.maximum(y - down, line), torch.minimum(y + up, line))
         return torch.where(gap > 0, source, y), inside, inside * teeth
-
-
-def _lid(x: Tensor, y: Tensor, upper: _Line, lower: _Line, brow: float, closing: Tensor) -> Tensor:
-    length = upper.end - upper.begin
-    above, below = upper.at(x) - host.LASHES * length, lower.at(x)
-    near = (torch.minimum(x - upper.begin, upper.end - x) / (host.BESIDE * length) + 1).clamp(0, 1)
-    lid = above + closing * near * (below + host.BELOW * length - above).clamp(min=0)
-    top = (above - host.LEAST_SKIN * length).clamp(max=brow)
-    stretched = top + (y - top) * (above - top) / (lid - top).clamp(min=1e-3)
-    return torch.where((y > top) & (y < lid) & (near > 0) & (closing > 0), stretched, y)
 
 
 class _Line:

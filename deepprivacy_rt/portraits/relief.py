@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
 from deepprivacy_rt.portraits.gestures import DENTS, Gestures
+from deepprivacy_rt.portraits.lids import lower_lids
 from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.types import Expression, Image
 
@@ -96,15 +97,15 @@ def draw(
     window = _window(covered[..., 0] > 0, side)
     x, y = (_enlarged(one, side, window) for one in (x, y))
     image = cv2.remap(texture.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    image = np.asarray(image, np.uint8)
+    lower_lids(image, texture.image, x, y, gestures.eyes, doing)
     share = cv2.remap(texture.cover[..., 0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     share *= _enlarged(seen, side, window)
     opened = bool(inside.any())
     mouth, bite = (_enlarged(one, side, window) if opened else None for one in (inside, teeth))
     if bite is not None:
         bite *= _dents(gestures, x, len(texture.image))
-    return Drawn(
-        side, window, np.asarray(image, np.uint8), share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1]
-    )
+    return Drawn(side, window, image, share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1])
 
 
 def _dents(gestures: Gestures, x: Floats, size: int) -> Floats:

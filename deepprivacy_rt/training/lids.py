@@ -17,10 +17,12 @@ from torch import Tensor
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
 from deepprivacy_rt.geometry import RegionGeometry, transform_points
-from deepprivacy_rt.portraits.gestures import LIDS
+from deepprivacy_rt.portraits.lids import EYES
 from deepprivacy_rt.training.following import face_box
 from deepprivacy_rt.types import Expression, Image, Points
 
+_BROWS = (52, 65), (282, 295)
+"""The lower edges of the right and the left brow, by Face Mesh's numbers."""
 _BESIDE = 0.3
 """Lengths of the eye beside its corners over which the skin still gives way."""
 _BELOW = 0.12
@@ -39,7 +41,7 @@ def shut_lids(picture: Image, points: Points, closing: Sequence[float]) -> Image
     :param closing: for the right and the left eye, 0 (as it is) to 1 (shut).
     """
     result = picture
-    for (upper, lower, brow), part in zip(LIDS, closing, strict=True):
+    for (upper, lower), brow, part in zip(EYES, _BROWS, closing, strict=True):
         if part > 0:
             result = _lowered(
                 result, points[list(upper)], points[list(lower)], float(points[list(brow), 1].mean()), part
