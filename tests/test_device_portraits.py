@@ -88,7 +88,7 @@ def test_portraits_are_drawn_as_on_the_host(size: int, zoom: int) -> None:
     made = blocks.repeat(size // 4, 0).repeat(size // 4, 1)
     levels = torch.from_numpy(made).permute(2, 0, 1)[None].float().expand(3, -1, -1, -1)
     tone = drawer.tones(levels, drawing)
-    whole = drawer.blended(drawer.fine(levels), drawing, tone).round()
+    whole = drawer.blended(drawer.fine(drawer.crisp(levels)), drawing, tone).round()
     hints = drawer.hints(drawing)
     for row, one in enumerate(faces):
         drawn = draw(one.texture, one.relief, poses[row], doings[row], bank().gestures, size, zoom)

@@ -75,10 +75,8 @@ class PortraitDrawer:
         self._gestures = DeviceGestures(bank.gestures, device)
         ticks = (torch.arange(self._grid, device=device, dtype=torch.float32) + 0.5) * (size / self._grid) - 0.5
         self._pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"))[None]
-        cells, deviation = look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS
-        width = round(deviation * 8 + 1) | 1  # OpenCV's choice
-        blur = cv2.GaussianBlur(np.eye(cells, dtype=np.float32), (1, width), deviation)
-        self._blur = torch.from_numpy(blur).to(device)
+        self._smooth = _blur(size, look.CRISP_BLUR * size, 6).to(device)
+        self._blur = _blur(look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS, 8).to(device)
 
     def draw(self, faces: Sequence[DeviceFace], poses: NDArray[np.float64], doings: Sequence[Expression]) -> Drawing:
         """Draw at least one portrait.
@@ -132,6 +130,11 @@ class PortraitDrawer:
         picture = (drawing.image + drawing.mouth * (deep - drawing.image)) * self._enlarged(tones)
         return (faces + (picture - faces) * drawing.share).clamp(0, 255)
 
+    def crisp(self, faces: Tensor) -> Tensor:
+        """Return faces with fine detail raised, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
+        smooth = (self._smooth @ faces @ self._smooth.T).round()
+        return (faces + look.CRISP_GAIN * (faces - smooth)).round().clamp(0, 255)
+
     def fine(self, faces: Tensor) -> Tensor:
         """Return faces in the portraits' resolution, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
         if self.side == faces.shape[2]:
@@ -180,6 +183,15 @@ class PortraitDrawer:
         """Return places within the map, (n, 2, g, g)."""
         x, y = places.chunk(2, dim=1)
         return torch.cat([x.clamp(-HALF, HALF), y.clamp(CENTER_Y - HALF, CENTER_Y + HALF)], dim=1)
+
+
+def _blur(cells: int, deviation: float, widths: int) -> Tensor:
+    """Return the (cells, cells) matrix of OpenCV's Gaussian blur of that many values, mirrored at the ends.
+
+    :param widths: of the kernel, in deviations: 8 for OpenCV's float32, 6 for bytes.
+    """
+    width = round(deviation * widths + 1) | 1
+    return torch.from_numpy(cv2.GaussianBlur(np.eye(cells, dtype=np.float32), (1, width), deviation))
 
 
 def _in_map(points: Tensor) -> Tensor:

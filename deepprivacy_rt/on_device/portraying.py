@@ -103,9 +103,10 @@ class DevicePortrayer:
         seen = Patches(patches.image[rows], patches.mask[rows])
         tracks, goes_on = [head.track.track_id for head in heads], [head.goes_on for head in heads]
         faces = faces.clone()
-        faces[rows] = self._complexions.steadied(faces[rows], seen, shown.drawing.skin, tracks, goes_on)
+        steadied = self._complexions.steadied(faces[rows], seen, shown.drawing.skin, tracks, goes_on)
+        faces[rows] = self._drawer.crisp(steadied)
         fine = self.fine(faces)
-        tones = self._drawer.tones(faces[rows], shown.drawing)
+        tones = self._drawer.tones(steadied, shown.drawing)
         calmed = []
         for head, tone in zip(heads, tones, strict=True):
             if head.goes_on:
