@@ -262,6 +262,19 @@ def test_a_decoy_who_may_be_in_the_files_is_left_out_of_the_gallery() -> None:
     assert first_guesses(faces[:1], Threshold(0.5, "test")) == ({}, None)
 
 
+def test_people_with_names_are_told_apart_though_a_recogniser_confuses_them() -> None:
+    axes = np.eye(3, dtype=np.float32)
+    near = (0.8 * axes[0] + 0.6 * axes[1]).astype(np.float32)
+    first, second = face_record(0, 0, 0, (axes[0], near)), face_record(0, 0, 0, (near, near))
+    runs = [run_of([first], [None]), run_of([second], [None])]
+    faces = samples(runs)
+    confused, people = first_guesses(faces, Threshold(0.5, "test", (axes[2],)))
+    assert people == 2 and [confused[id(one)] for one in (first, second)] == [True, True]
+    names = {id(runs[0].audit): "ann", id(runs[1].audit): "bea"}
+    told, people = first_guesses(faces, Threshold(0.5, "test", (axes[2],)), lambda audit: names[id(audit)])
+    assert people == 3 and [told[id(one)] for one in (first, second)] == [False, True]
+
+
 # ---- Copies ----
 
 

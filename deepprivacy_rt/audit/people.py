@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,18 +53,29 @@ class Guesses:
 
 
 def guess(
-    probes: Sequence[tuple[FileAudit, FaceRecord]], others: Sequence[Embedding], same_person: float
+    probes: Sequence[tuple[FileAudit, FaceRecord]],
+    others: Sequence[Embedding],
+    same_person: float,
+    name_of: Callable[[FileAudit], str | None] | None = None,
 ) -> Guesses | None:
-    """Look each anonymized face up; see :func:`identify`."""
+    """Look each anonymized face up; see :func:`identify`.
+
+    :param name_of: tells whose clip or picture a file is. Where all are known, similarity need not tell who is one
+        person: a recogniser that confuses people of one group would call each of them right for the other.
+    """
     tracks: dict[tuple[int, int], list[Embedding]] = {}
+    names: list[str | None] = []
     for audit, record in probes:
         assert record.embeddings is not None
+        if (id(audit), record.track) not in tracks:
+            names.append(name_of(audit) if name_of is not None else None)
         tracks.setdefault((id(audit), record.track), []).append(record.embeddings[0])
     if not tracks:
         return None
     own = [_mean(members) for members in tracks.values()]
     gallery = [*own, *others]
-    persons = _persons(own, same_person) + [len(own) + number for number in range(len(others))]
+    persons = _persons(own, same_person) if None in names else [names.index(name) for name in names]
+    persons += [len(own) + number for number in range(len(others))]
     people = len(set(persons))
     if people < 2:
         return None

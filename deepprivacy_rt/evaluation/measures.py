@@ -75,11 +75,15 @@ def estimates(faces: Sequence[Sample], threshold: Threshold, guessed: Guessed) -
     return {key: value for key, value in found.items() if np.isfinite(value.value)}
 
 
-def first_guesses(faces: Sequence[Sample], threshold: Threshold) -> tuple[Guessed, int | None]:
+def first_guesses(
+    faces: Sequence[Sample], threshold: Threshold, name_of: Callable[[FileAudit], str | None] | None = None
+) -> tuple[Guessed, int | None]:
     """Return for whom the right person is the first guess, and among how many; nobody and None with one person.
 
     The gallery holds the originals of all tracks, and the people of the impostor pictures but those who may be in the
     files as well: they would be wrong answers that are right.
+
+    :param name_of: see :func:`deepprivacy_rt.audit.people.guess`.
     """
     probes: list[tuple[FileAudit, FaceRecord]] = [
         (face.run.audit, face.record)
@@ -90,7 +94,7 @@ def first_guesses(faces: Sequence[Sample], threshold: Threshold) -> tuple[Guesse
         return {}, None
     own = np.stack([embeddings[0] for _, record in probes if (embeddings := record.embeddings) is not None])
     others = [other for other in threshold.others if float((own @ other).max()) <= threshold.value]
-    found = guess(probes, others, threshold.value)
+    found = guess(probes, others, threshold.value, name_of)
     if found is None:
         return {}, None
     return {id(record): hit for (_, record), hit in zip(probes, found.hits, strict=True)}, found.people

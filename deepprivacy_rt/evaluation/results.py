@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.audit.bootstrap import Estimate
+from deepprivacy_rt.audit.records import FileAudit
 from deepprivacy_rt.audit.summary import LARGE
 from deepprivacy_rt.audit.thresholds import Threshold
 from deepprivacy_rt.evaluation.copies import GENERATED
@@ -82,9 +83,16 @@ def summarise(
         tracks=len({face.track for face in large}),
         threshold=threshold,
     )
+    known: dict[str, str] = {}
+    for column in attributes.values():
+        known |= column
+
+    def name_of(audit: FileAudit) -> str | None:
+        return person_of(audit.name, known)
+
     guessed, people = {}, None
     for treatment, part in faces.items():
-        guessed[treatment], people = first_guesses(part, threshold)
+        guessed[treatment], people = first_guesses(part, threshold, name_of)
     results.values = _values(faces, threshold, guessed)
     _add_diversity(results, variants)
     _add_distances(results, faces, reference)

@@ -7,6 +7,7 @@ first seen, and which go with its surroundings. docs/adr/0017-portraits.md, 0021
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -21,9 +22,9 @@ from deepprivacy_rt.types import FacePatch, Replacement
 
 _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
-_SIMILAR_TONE = 0.25
+_SIMILAR_TONE = 0.35
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
-_LEAST_CHOICE, _CHOICE = 6, 0.3
+_LEAST_CHOICE, _CHOICE = 6, 0.5
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
 too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
 _REMEMBERED = 1024
@@ -48,6 +49,8 @@ class Wardrobe:
     def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None) -> None:
         self.bank = bank
         self._salt, self._portrait = salt, portrait
+        self._mean_place = np.mean([one.place for one in bank.portraits], axis=0)
+        self._mean_head = np.mean([one.head for one in bank.portraits], axis=0)
         self._faces: OrderedDict[int, Face] = OrderedDict()
         self._wearing: dict[int, int] = {}
 
@@ -64,9 +67,17 @@ class Wardrobe:
         identity = answer.patch.track.identity
         chosen, other, own = self._choice(identity, answer)
         portrait, partner = self.bank.portraits[chosen], self.bank.portraits[other]
-        relief = Relief.of(np.asarray(own * portrait.place + (1 - own) * partner.place, np.float32))
-        head = own * portrait.head + (1 - own) * partner.head
-        self._faces[identity] = Face(Texture.of(portrait.texture, self.bank.cover), relief, head)
+        # Two mixed are nearer to the mean than either, and all such faces near each other: as far off as one is.
+        spread = 1.0 / math.hypot(own, 1 - own)
+        place, head = (
+            mean + spread * (own * mine + (1 - own) * theirs - mean)
+            for mean, mine, theirs in (
+                (self._mean_place, portrait.place, partner.place),
+                (self._mean_head, portrait.head, partner.head),
+            )
+        )
+        texture = Texture.of(portrait.texture, self.bank.cover)
+        self._faces[identity] = Face(texture, Relief.of(np.asarray(place, np.float32)), head)
 
     def forget(self, shown: int) -> None:
         """Forget those who were not seen for longest, where there are too many; never the last ``shown``."""
