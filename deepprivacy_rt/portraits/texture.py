@@ -18,10 +18,10 @@ from deepprivacy_rt.types import Image
 
 _SOFT = 3
 """Texels over which a texture is averaged for coarse grids."""
-_HARSHNESS = 0.022
+_HARSHNESS = 0.019
 """Mean slope of the luma per texel of 192, over its mean, that is left before fine detail is raised. Faces of five
 clips have 0.016 to 0.042 in the median (benchmarks/harshness.py)."""
-_LEAST_CONTRAST, _MOST_CONTRAST = 0.35, 0.6
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.35, 0.53
 _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
