@@ -242,7 +242,7 @@ def _on_cpu(config: FaceConfig, weights: Weights) -> _Stages:
 
 
 def _on_device(
-    config: FaceConfig, weights: Weights, device: str, generator: Generator, wardrobes: Callable[[], Wardrobe]
+    config: FaceConfig, weights: Weights, device: str, generator: Generator, wardrobes: Callable[[float], Wardrobe]
 ) -> _Stages:
     """YuNet looks on the CPU all the same: the frame then travels once more."""
     import torch
@@ -260,7 +260,9 @@ def _on_device(
     else:
         full = DeviceBlazeFaceDetector(*_blazeface_files(weights), uploads, effort=config.effort)
         new_detector = _blazeface(config, full)
-    return _Stages(new_detector, lambda frame_rate: DevicePainter(network, region, uploads, frame_rate, wardrobes()))
+    return _Stages(
+        new_detector, lambda frame_rate: DevicePainter(network, region, uploads, frame_rate, wardrobes(frame_rate))
+    )
 
 
 def _yunet(config: FaceConfig, weights: Weights) -> Callable[[], Detector]:

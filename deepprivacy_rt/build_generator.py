@@ -25,16 +25,16 @@ from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.weights import Weights
 
 
-def make_wardrobes(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[], Wardrobe]:
-    """Return what makes the wardrobe of one stream."""
+def make_wardrobes(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[float], Wardrobe]:
+    """Return what makes the wardrobe of one stream of a frame rate; 1 and below: a picture, or a show of pictures."""
     bank = read_portraits(weights.path("portraits"))
     wanted = None if config.identity == "random" else pick(read_identities(weights), config.identity).number
-    return lambda: Wardrobe(bank, salt, wanted)
+    return lambda frame_rate: Wardrobe(bank, salt, wanted, still=frame_rate <= 1)
 
 
-def portraying(wardrobes: Callable[[], Wardrobe]) -> Callable[[Generator, Generator, float], Generator]:
+def portraying(wardrobes: Callable[[float], Wardrobe]) -> Callable[[Generator, Generator, float], Generator]:
     """Return what gives the faces of one stream, calmed and as they are drawn, the features of portraits."""
-    return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, wardrobes(), frame_rate, first=drawn)
+    return lambda calmed, drawn, frame_rate: PortraitGenerator(calmed, wardrobes(frame_rate), frame_rate, first=drawn)
 
 
 def choose_model(config: FaceConfig, device: str, *, hurried: bool) -> FaceConfig:

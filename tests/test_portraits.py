@@ -168,7 +168,7 @@ def test_a_shut_lid_is_skin_with_lashes_below(number: int) -> None:
     open_, shut, half, calm = (eye(by * REST.right_eye) for by in (1.0, 0.5, 0.65, 0.85))
     assert np.array_equal(calm, open_)  # eyes that tremble do not blink
     ball = slice(12, 18)
-    assert np.abs(np.diff(shut[ball], axis=0)).mean() < 0.7 * np.abs(np.diff(open_[ball], axis=0)).mean()
+    assert np.abs(np.diff(shut[ball], axis=0)).mean() < 0.8 * np.abs(np.diff(open_[ball], axis=0)).mean()
     lashes = int(shut.mean(axis=1).argmin())
     assert 16 < lashes < 27 and shut[lashes].mean() < 0.8 * shut[ball].mean()
     assert np.abs(half - open_)[:14].mean() > 3 > np.abs(half - open_)[24:].mean()

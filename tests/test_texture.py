@@ -64,3 +64,11 @@ def test_no_portrait_is_harsher_than_faces_before_cameras_and_each_keeps_its_ski
         assert 0.012 < after < min(0.65 * before, 0.032)
         mean = (made.soft * skin).sum(axis=(0, 1)) / skin.sum()
         assert np.abs(mean - portrait.color).max() < 10
+
+
+def test_a_picture_that_does_not_move_has_more_contrast() -> None:
+    bank = read_portraits(Weights().path("portraits"))
+    inside = bank.cover[..., 0] > 0.5
+    one = bank.portraits[3].texture
+    calm, vivid = (harshness(Texture.of(one, bank.cover, still=still).soft, inside) for still in (False, True))
+    assert 1.2 < vivid / calm < 1.5

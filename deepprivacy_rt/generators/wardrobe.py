@@ -44,10 +44,11 @@ class Wardrobe:
     """The faces of one stream's identities.
 
     :param portrait: all identities get this one, by its number; None: drawn.
+    :param still: for a single picture, in which nothing can flicker: faces have more contrast.
     """
 
-    def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None) -> None:
-        self.bank = bank
+    def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None, *, still: bool = False) -> None:
+        self.bank, self._still = bank, still
         self._salt, self._portrait = salt, portrait
         self._mean_place = np.mean([one.place for one in bank.portraits], axis=0)
         self._mean_head = np.mean([one.head for one in bank.portraits], axis=0)
@@ -76,7 +77,7 @@ class Wardrobe:
                 (self._mean_head, portrait.head, partner.head),
             )
         )
-        texture = Texture.of(portrait.texture, self.bank.cover)
+        texture = Texture.of(portrait.texture, self.bank.cover, still=self._still)
         self._faces[identity] = Face(texture, Relief.of(np.asarray(place, np.float32)), head)
 
     def forget(self, shown: int) -> None:
