@@ -84,8 +84,8 @@ def summarise(
         threshold=threshold,
     )
     known: dict[str, str] = {}
-    for column in attributes.values():
-        known |= column
+    for named in attributes.values():
+        known |= named
 
     def name_of(audit: FileAudit) -> str | None:
         return person_of(audit.name, known)
