@@ -125,7 +125,7 @@ def test_device_and_host_agree() -> None:
         image = np.clip(face(PALE if number % 2 else BROWN) + random.normal(0, 6, (SIZE, SIZE, 3)), 0, 255)
         frames.append((patch(PALE if number < 3 else None, 1 - 0.1 * (number == 4)), image.astype(np.uint8)))
     for ours, theirs in zip(on_device(frames), on_host(frames), strict=True):
-        assert np.abs(ours.astype(int) - theirs).mean() < 0.5
+        assert np.abs(ours.astype(int) - theirs).mean() < 0.8
 
 
 def test_without_skin_to_be_seen_nothing_is_done_and_what_is_known_stays() -> None:

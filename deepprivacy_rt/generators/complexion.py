@@ -25,6 +25,8 @@ MEMORY_SECONDS = 4.0
 """Time constant of the average."""
 CELLS = 32
 """Side of the grid on which surroundings are looked at."""
+TINT_CELLS = 64
+"""Side of the grid on which it is told what has the skin's colour."""
 SPREAD = 40.0, 7.0
 """Levels of luma, and of chroma (Cr and Cb), over which a colour ceases to be the skin's."""
 LEAST_SEEN = 1e-3
@@ -87,7 +89,7 @@ def likeness(ycc: Floats, color: Floats) -> Floats:
 
 def _skin(face: Image, drawn: Drawn) -> Floats | None:
     """Return the mean colour of a face where its portrait's skin is to be seen, (3,); None: nowhere."""
-    coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_NEAREST)  # a mean needs no better
     weight = float(drawn.skin.sum())
     if weight < 1.0:
         return None
@@ -115,9 +117,9 @@ def _tinted(face: Image, patch: FacePatch, found: Floats, gain: Floats) -> Image
     """Return the face with what has the skin's colour multiplied by a gain, (3,)."""
     if float(np.abs(gain - 1).max()) < LEAST_CHANGE:
         return face
-    half = (len(face) // 2,) * 2
-    small = cv2.resize(face, half, interpolation=cv2.INTER_AREA)
+    cells = (min(TINT_CELLS, len(face)),) * 2
+    small = cv2.resize(face, cells, interpolation=cv2.INTER_AREA)
     share = likeness(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32), found)
     share = cv2.resize(share, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) * patch.mask
-    change = face * (gain - 1) * share[..., None]
+    change = cv2.multiply(face * (gain - 1), cv2.merge((share, share, share)))
     return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepprivacy_rt.generators.complexion import CELLS, FLASH, LARGEST_GAIN, LEAST_SEEN, SPREAD, memory
+from deepprivacy_rt.generators.complexion import CELLS, FLASH, LARGEST_GAIN, LEAST_SEEN, SPREAD, TINT_CELLS, memory
 from deepprivacy_rt.on_device.cutting import Patches
 
 _TO_YCC = (
@@ -63,7 +63,8 @@ class Complexions:
             gain = (color / weight / found[row].clamp(min=1)).clamp(1 / LARGEST_GAIN, LARGEST_GAIN)
             gains.append(torch.where(is_seen[row], gain, 1.0))
             self._tracks[track] = Complexion(color, weight, light[row], known[row])
-        share = _likeness(_ycc(F.avg_pool2d(faces, 2).round()), found)
+        cells = (min(TINT_CELLS, faces.shape[2]),) * 2
+        share = _likeness(_ycc(F.adaptive_avg_pool2d(faces, cells).round()), found)
         share = F.interpolate(share, faces.shape[2:], mode="bilinear", align_corners=False) * patches.mask
         return (faces + faces * (torch.stack(gains)[:, :, None, None] - 1) * share).round().clamp(0, 255)
 
