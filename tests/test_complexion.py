@@ -73,7 +73,7 @@ def on_device(frames: Frames) -> list[Image]:
     for number, (one, image) in enumerate(frames):
         seen, levels = (torch.from_numpy(part).permute(2, 0, 1)[None].float() for part in (one.image, image))
         patches = Patches(seen, torch.from_numpy(one.mask)[None, None])
-        out = complexions.steadied(levels, patches, skin, [3], [number > 0])
+        out = complexions.steadied(levels, torch.tensor([True]), patches, skin, [3], [number > 0])
         made.append(out[0].permute(1, 2, 0).numpy().astype(np.uint8))
     return made
 
@@ -163,3 +163,15 @@ def test_portraits_keep_their_tone_along_a_track_and_no_farther(track_id: int, s
         [after] = generator.generate([later])
     luma = [float(one.image[50:80, 50:80].mean()) for one in (before, after)]
     assert (abs(luma[1] / luma[0] - 1) < 0.1) == steady
+
+
+def test_a_failed_answer_of_a_device_is_forgotten() -> None:
+    complexions, skin = Complexions(RATE), torch.from_numpy(drawn().skin)[None, None]
+    made = []
+    for number, (color, is_sound) in enumerate([(PALE, True), (GREY, False), (PALE, True)]):
+        one = patch(PALE if is_sound else None)
+        seen, levels = (torch.from_numpy(part).permute(2, 0, 1)[None].float() for part in (one.image, face(color)))
+        patches = Patches(seen, torch.from_numpy(one.mask)[None, None])
+        out = complexions.steadied(levels, torch.tensor([is_sound]), patches, skin, [3], [number > 0])
+        made.append(out[0].permute(1, 2, 0).numpy().astype(np.uint8))
+    assert off(made[2], PALE) < 2

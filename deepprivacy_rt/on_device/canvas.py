@@ -130,7 +130,7 @@ class DeviceCanvas:
         output = network.draw(image, mask, tracks, keypoints, hints)
         sound = output.isfinite().flatten(1).all(dim=1)
         faces = calmer.calmed(_levels(output.nan_to_num()), sound, patches.mask, shapes).round()
-        return faces if portrayer is None else portrayer.portrayed(faces, patches, shown), sound
+        return faces if portrayer is None else portrayer.portrayed(faces, sound, patches, shown), sound
 
     @torch.inference_mode()
     def fetch(self) -> tuple[SafeFrame, Sequence[FaceTrack]]:

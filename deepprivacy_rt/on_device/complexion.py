@@ -40,27 +40,35 @@ class Complexions:
         self._tracks: dict[int, Complexion] = {}
 
     def steadied(
-        self, faces: Tensor, patches: Patches, coarse_skin: Tensor, tracks: Sequence[int], goes_on: Sequence[bool]
+        self,
+        faces: Tensor,
+        sound: Tensor,
+        patches: Patches,
+        coarse_skin: Tensor,
+        tracks: Sequence[int],
+        goes_on: Sequence[bool],
     ) -> Tensor:
         """Return faces with the skin of their tracks, (n, 3, s, s) whole levels.
 
-        :param faces: (n, 3, s, s), 0 to 255. :param coarse_skin: (n, 1, g, g) where portraits show skin.
+        :param faces: (n, 3, s, s), 0 to 255. :param sound: (n,) bool, False: its colour is not remembered.
+        :param coarse_skin: (n, 1, g, g) where portraits show skin.
         :param goes_on: whether a track was there in the frame before.
         """
         before, self._tracks = self._tracks, {}
         found, is_seen = _skin(faces, coarse_skin)
+        is_seen &= sound
         around, known = _surroundings(patches)
         light = around[:, :1] * known
         seen = (_likeness(around, found) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
         gains = []
         for row, track in enumerate(tracks):
-            color, weight = found[row] * seen[row], seen[row]
+            color, weight = (torch.where(is_seen[row], one, 0) for one in (found[row] * seen[row], seen[row]))
             earlier = before.get(track) if goes_on[row] else None
             if earlier is not None:
                 change = _flash(earlier, light[row], known[row])
-                color = torch.where(is_seen[row], color, 0) + self._kept * change * earlier.color
-                weight = torch.where(is_seen[row], weight, 0) + self._kept * earlier.weight
-            gain = (color / weight / found[row].clamp(min=1)).clamp(1 / LARGEST_GAIN, LARGEST_GAIN)
+                color = color + self._kept * change * earlier.color
+                weight = weight + self._kept * earlier.weight
+            gain = (color / weight.clamp(min=1e-9) / found[row].clamp(min=1)).clamp(1 / LARGEST_GAIN, LARGEST_GAIN)
             gains.append(torch.where(is_seen[row], gain, 1.0))
             self._tracks[track] = Complexion(color, weight, light[row], known[row])
         cells = (min(TINT_CELLS, faces.shape[2]),) * 2

@@ -1,5 +1,5 @@
-"""Opening mouths and lowering lids of portraits on the device: see :mod:`deepprivacy_rt.portraits.gestures`, whose
-geometry and numbers these are, for a batch of faces at once."""
+"""Opening mouths and lowering lids of portraits on the device: see :mod:`deepprivacy_rt.portraits.gestures` and
+:mod:`deepprivacy_rt.portraits.lids`, whose geometry and numbers these are, for a batch of faces at once."""
 
 from __future__ import annotations
 

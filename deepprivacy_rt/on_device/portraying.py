@@ -91,10 +91,10 @@ class DevicePortrayer:
         hints[shown.rows] = found
         return hints
 
-    def portrayed(self, faces: Tensor, patches: Patches, shown: Shown | None) -> Tensor:
+    def portrayed(self, faces: Tensor, sound: Tensor, patches: Patches, shown: Shown | None) -> Tensor:
         """Return faces with their portraits, (n, 3, S, S) whole levels.
 
-        :param faces: (n, 3, s, s) whole levels, 0 to 255, calmed.
+        :param faces: (n, 3, s, s) whole levels, 0 to 255, calmed. :param sound: (n,) bool, False: the network failed.
         """
         before, self._motions = self._motions, {}
         if shown is None:
@@ -103,7 +103,7 @@ class DevicePortrayer:
         seen = Patches(patches.image[rows], patches.mask[rows])
         tracks, goes_on = [head.track.track_id for head in heads], [head.goes_on for head in heads]
         faces = faces.clone()
-        steadied = self._complexions.steadied(faces[rows], seen, shown.drawing.skin, tracks, goes_on)
+        steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
         faces[rows] = self._drawer.crisp(steadied)
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
