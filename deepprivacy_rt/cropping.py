@@ -182,8 +182,7 @@ class AlignedCropper:
         moved[:, 2] += transform[:, :2] @ np.array([x0, y0])
         if factor > 1:
             image, covered = _in_whole_cells(image, covered, factor)
-            small = (image.shape[1] // factor, image.shape[0] // factor)
-            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            image = _means_of_cells(image, factor)
             covered = _any_in_cells(covered, factor)
             # Pixel centres: full = (small + 0.5) * factor - 0.5
             moved[:, 2] += moved[:, :2].sum(axis=1) * (0.5 * factor - 0.5)
@@ -222,6 +221,16 @@ def _in_whole_cells(image: Image, covered: NDArray[np.uint8], factor: int) -> tu
         return image, covered
     extend = (0, down, 0, across, cv2.BORDER_REPLICATE)
     return cv2.copyMakeBorder(image, *extend), cv2.copyMakeBorder(covered, *extend)
+
+
+def _means_of_cells(image: Image, factor: int) -> Image:
+    """Shrink by a whole factor, as long as possible by halves: OpenCV takes a third of the time for them."""
+    while factor > 1:
+        step = 2 if factor % 2 == 0 else factor
+        size = (image.shape[1] // step, image.shape[0] // step)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        factor //= step
+    return image
 
 
 def _any_in_cells(covered: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

@@ -93,6 +93,20 @@ def test_effort_falls_with_drops_and_rises_when_there_is_room() -> None:
     assert said[-1].startswith("room to spare")
 
 
+def test_a_look_at_every_frame_takes_more_room_than_other_steps() -> None:
+    governor = Governor(print)
+    governor.attach(Detector(), Replacer())
+    start = governor.effort
+    governor.update(1, 30, 10, busy=0.5)
+    assert governor.effort != start
+    for second in range(2, 60):
+        governor.update(1, 30 * second, 10, busy=0.5)
+    assert governor.effort == start != PACES[0].name
+    for second in range(60, 90):
+        governor.update(1, 30 * second, 10, busy=0.39)
+    assert governor.effort == PACES[0].name
+
+
 def test_effort_is_left_alone_without_frames_or_a_pace() -> None:
     said: list[str] = []
     governor = Governor(said.append)

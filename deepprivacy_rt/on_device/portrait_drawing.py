@@ -36,11 +36,10 @@ class DeviceFace:
     @classmethod
     def of(cls, face: Face, device: torch.device) -> DeviceFace:
         """Bring a face to the device."""
-        parts = np.concatenate([face.relief.place, face.relief.across, face.relief.down], axis=-1)
         return cls(
             _picture(face.texture.image, device),
             _picture(face.texture.soft, device),
-            torch.from_numpy(np.ascontiguousarray(parts.transpose(2, 0, 1))).to(device),
+            torch.from_numpy(face.relief.planes).to(device),
         )
 
 

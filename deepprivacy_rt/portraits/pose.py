@@ -59,7 +59,7 @@ def fit_pose(places: Points, head: Doubles, near: Pose | None = None) -> Pose:
     start = np.array([0.0, 0.0, 0.0, math.log(max(scale, 1e-3))])
     state = start.copy()
     if near is not None:
-        state[:3] = near.angles
+        state = np.append(near.angles, math.log(max(math.hypot(*near.matrix[0, :3]), 1e-3)))
     steps = np.vstack([np.zeros(4), np.eye(4) * _STEP])
     for _ in range(_STEPS):
         errors, _ = _residuals(state + steps, points, head, start)  # one call for all: arrays are small, calls are slow

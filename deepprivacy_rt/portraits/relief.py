@@ -35,19 +35,28 @@ FACING = 0.10, 0.40
 class Relief:
     """Where a face's canonical places lie in space, and how they go on from there.
 
-    :ivar place: (g, g, 3) canonical x, y, z. :ivar across: (g, g, 3) its change along x. :ivar down: along y.
+    :ivar planes: (9, g, g) float32: canonical x, y, z; their change along x; the same along y.
     """
 
-    place: Floats
-    across: Floats
-    down: Floats
+    planes: Floats
 
     @classmethod
     def of(cls, place: Floats) -> Relief:
         """Return the relief of (g, g, 3) places."""
-        spacing = 2 * HALF / len(place)
-        down, across = np.gradient(place, spacing, axis=(0, 1))
-        return cls(np.ascontiguousarray(place), np.ascontiguousarray(across), np.ascontiguousarray(down))
+        down, across = np.gradient(place, 2 * HALF / len(place), axis=(0, 1))
+        planes = np.concatenate([place, across, down], axis=-1).transpose(2, 0, 1)
+        return cls(np.ascontiguousarray(planes, np.float32))
+
+    def projected(self, pose: NDArray[np.float64]) -> Floats:
+        """Return where places lie in the picture, x and y, their change along x, and along y, (g, g, 6).
+
+        What is linear comes out the same before and after interpolation, so this is done once.
+        """
+        cells = self.planes.shape[1]
+        matrix, shift = pose[:, :3].astype(np.float32), pose[:, 3:].astype(np.float32)
+        seen = matrix @ self.planes.reshape(3, 3, -1)
+        seen[0] += shift
+        return np.ascontiguousarray(seen.reshape(6, -1).T).reshape(cells, cells, 6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,41 +139,48 @@ def _enlarged(cells: Floats, side: int, window: tuple[slice, slice]) -> Floats:
 
 
 def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> tuple[Floats, Floats]:
-    """Return the canonical place seen in each cell of a patch, (grid, grid, 2), and whether it is seen, 0 to 1."""
-    axis = (np.arange(grid, dtype=np.float32) + 0.5) * (size / grid) - 0.5
-    pixels = np.stack(np.meshgrid(axis, axis), axis=-1)
-    matrix, shift = pose[:, :3].astype(np.float32), pose[:, 3].astype(np.float32)
-    scale = float(np.sqrt((matrix**2).sum() / 2))
-    flat = np.linalg.inv(matrix[:, :2] + 1e-6 * np.eye(2, dtype=np.float32))
-    places = (pixels - shift - matrix[:, 2] * FLAT_Z) @ flat.T.astype(np.float32)
-    low = np.array([-HALF, CENTER_Y - HALF], np.float32)
-    places = np.clip(places, low, low + 2 * HALF)
-    # Projected once: what is linear comes out the same before and after interpolation.
-    at = relief.place @ matrix.T + shift
-    along = np.concatenate([relief.across @ matrix.T, relief.down @ matrix.T], axis=-1)
+    """Return the canonical place seen in each cell of a patch, (grid, grid, 2), and whether it is seen, 0 to 1.
+
+    In pixels of the relief's map, a plane for each coordinate: arrays are small, and calls are what takes time.
+    """
+    field = relief.projected(pose)
+    unit, middle = len(field) / (2 * HALF), len(field) / 2 - 0.5
+    axis = (np.arange(grid, dtype=np.float32) + np.float32(0.5)) * np.float32(size / grid) - np.float32(0.5)
+    scale = float(np.sqrt((pose[:, :3] ** 2).sum() / 2))
+    least, longest = np.float32(0.05 * scale**2), np.float32(LARGEST_STEP * unit)
+    x, y = (np.clip(one, -0.5, len(field) - 0.5) for one in _flat(pose, axis, unit, middle))
     for _ in range(STEPS):
-        error, jacobian, area = _miss(at, along, places, pixels)
-        safe = np.where(np.abs(area) < 0.05 * scale**2, 0.05 * scale**2, area)
-        (a, b), (c, d) = jacobian
-        step_x = (d * error[..., 0] - b * error[..., 1]) / safe
-        step_y = (a * error[..., 1] - c * error[..., 0]) / safe
-        step = np.clip(np.stack([step_x, step_y], axis=-1), -LARGEST_STEP, LARGEST_STEP)
-        places = np.clip(places + step, low, low + 2 * HALF)
-    error, _, area = _miss(at, along, places, pixels)
-    misfit = np.abs(error).max(axis=-1) / scale
-    facing = np.clip((area / scale**2 - FACING[0]) / (FACING[1] - FACING[0]), 0.0, 1.0)
-    seen = facing * np.clip(2 - misfit / MISFIT, 0.0, 1.0)
+        right, low, (a, c, b, d), area = _miss(field, x, y, axis)
+        per_area = np.float32(unit) / np.where(np.abs(area) < least, least, area)
+        x += np.clip((d * right - b * low) * per_area, -longest, longest)
+        y += np.clip((a * low - c * right) * per_area, -longest, longest)
+        for one in (x, y):
+            np.clip(one, -0.5, len(field) - 0.5, out=one)
+    right, low, _, area = _miss(field, x, y, axis)
+    misfit = np.maximum(np.abs(right), np.abs(low)) * np.float32(1 / scale)
+    facing = np.clip((area * np.float32(scale**-2) - FACING[0]) / np.float32(FACING[1] - FACING[0]), 0.0, 1.0)
+    seen = facing * np.clip(2 - misfit * np.float32(1 / MISFIT), 0.0, 1.0)
+    places = cv2.merge((x - middle, y - middle)) * np.float32(1 / unit) + np.array([0.0, CENTER_Y], np.float32)
     return places, cv2.blur(seen.astype(np.float32), (3, 3))
 
 
-def _miss(
-    at: Floats, along: Floats, places: Floats, pixels: Floats
-) -> tuple[Floats, tuple[tuple[Floats, Floats], tuple[Floats, Floats]], Floats]:
-    """Return by how much places miss their pixels, how they move as the places do, and how much area that is.
+def _flat(pose: NDArray[np.float64], axis: Floats, unit: float, middle: float) -> tuple[Floats, Floats]:
+    """Return where pixels lie in the map if the face is a plane, x and y, (g, g) each."""
+    back = np.linalg.inv(pose[:, :2] + 1e-6 * np.eye(2)) * unit
+    start = back @ (pose[:, 3] + pose[:, 2] * FLAT_Z) + (0.0, CENTER_Y * unit)
+    (xx, xy), (yx, yy) = back.astype(np.float32)
+    x, y = (middle - start).astype(np.float32)
+    return axis * xx + x + (axis * xy)[:, None], axis * yx + y + (axis * yy)[:, None]
 
-    :param at: (g, g, 2) where the relief lies in the picture. :param along: (g, g, 4) its change along x, and along y.
+
+def _miss(
+    field: Floats, x: Floats, y: Floats, axis: Floats
+) -> tuple[Floats, Floats, tuple[Floats, Floats, Floats, Floats], Floats]:
+    """Return by how much places miss their pixels, right and down, how they move as the places do, and how much area
+    that is.
+
+    :param field: see ``Relief.projected``. :param x, y: places in its map. :param axis: pixels of columns, and of rows.
     """
-    x, y = cv2.split(to_map(places, len(at)))
-    shown, change = (cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for part in (at, along))
-    a, c, b, d = cv2.split(change)
-    return pixels - shown, ((a, b), (c, d)), np.asarray(a * d - c * b, np.float32)
+    found = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at_x, at_y, a, c, b, d = cv2.split(found)
+    return axis - at_x, axis[:, None] - at_y, (a, c, b, d), np.asarray(a * d - c * b, np.float32)

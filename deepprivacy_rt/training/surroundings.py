@@ -35,7 +35,7 @@ from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.portraits.hint import CHANNELS
 from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
-from deepprivacy_rt.training.judging import Judge, descend
+from deepprivacy_rt.training.judging import Judge, descend, reckoned
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings, tidied
 from deepprivacy_rt.training.views import Views, ViewSampler
@@ -70,7 +70,7 @@ class Painter:
     """Teacher, pupil and the pupil's average.
 
     :param photographs: to learn from. :param renders: the same, of rendered heads; None: none.
-    :param judge: what else is asked of pictures; None: colours alone are compared.
+    :param judge: what else is asked of pictures; None: colours alone are compared. :param fast: see ``reckoned``.
     """
 
     def __init__(
@@ -81,13 +81,15 @@ class Painter:
         renders: Pictures | None,
         random: torch.Generator,
         judge: Judge | None = None,
+        *,
+        fast: bool = False,
     ) -> None:
         self.teacher = teacher.requires_grad_(False)
         self.average = copy.deepcopy(pupil).requires_grad_(False)
         self.pupil = pupil.requires_grad_(True).train()
         self.photographs, self.renders, self.random = photographs, renders, random
         self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=_RATE, betas=(0.9, 0.99))
-        self.judge = judge
+        self.judge, self._fast = judge, fast
         self.steps = 0
 
     def step(self) -> dict[str, float]:
@@ -101,7 +103,8 @@ class Painter:
         hints[:_BARE] = 0
         latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
         doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
-        made = self.pupil(views.image, views.mask, views.keypoints, latent, doing, hints).float()
+        given = views.image, views.mask, views.keypoints, latent, doing, hints
+        made = reckoned(self.pupil, *given, fast=self._fast)
         log = self._painted(made[_BARE:], views.after(_BARE), hints[_BARE:])
         judged = self.judge is not None and source.real
         total = (_JUDGED if judged else 1.0) * log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
@@ -138,7 +141,7 @@ class Painter:
     @torch.no_grad()
     def _wanted(self, views: Views, latent: Tensor, doing: Tensor, region: RegionGeometry) -> Tensor:
         clean = views.target * (1 - views.mask)
-        told = self.teacher(clean, views.mask, views.keypoints, latent, doing)
+        told = reckoned(self.teacher, clean, views.mask, views.keypoints, latent, doing, fast=self._fast)
         return tidied(told, views.keypoints, region)
 
     def _like_teacher(
@@ -201,9 +204,9 @@ def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> No
     size = teacher.config.size
     photographs = read_pictures(args.pack, bank, size, random, real=True)
     renders = read_pictures(args.renders, bank, size, random, real=False) if args.renders else None
-    judge = None if args.judge is None else Judge.read(args.judge, size, random, args.adversarial)
+    judge = None if args.judge is None else Judge.read(args.judge, size, random, args.adversarial, fast=args.bf16)
     pupil = hinted(teacher if args.pupil is None else load_generator(args.pupil))
-    painter = Painter(teacher, pupil, photographs, renders, random, judge)
+    painter = Painter(teacher, pupil, photographs, renders, random, judge, fast=args.bf16)
     start, logs = time.monotonic(), []
     while time.monotonic() - start < 60 * args.minutes:
         logs.append(painter.step())
@@ -237,6 +240,7 @@ def main() -> None:
     parser.add_argument("--pupil", type=Path, metavar="FILE", help="an earlier output, to go on with")
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="training state with a discriminator")
     parser.add_argument("--adversarial", type=float, default=0.01, help="its weight (default: %(default)s)")
+    parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16; for CPUs with AVX512-BF16")
     parser.add_argument("--minutes", type=float, default=60.0, help="(default: %(default)s)")
     paint(parser.parse_args(), lambda text: print(text, flush=True))
 
