@@ -36,7 +36,8 @@ ZOOM, _LEAST_ENLARGED, FINE = 2, 1.2, 256
 """How much finer a portrait is drawn, where a patch pixel is at least so many pixels of the frame, in patches below
 that size."""
 CRISP_BLUR, CRISP_GAIN = 0.00625, 0.8
-"""Parts of the patch side below which detail is fine, and by how much it is raised; by 1.5, edges get dark rims."""
+"""Parts of the patch side below which detail is fine, and by how much it is raised."""
+_CRISP_CELLS = 128
 INSIDE, TEETH = np.array([[70, 28, 28], [205, 192, 178]], np.float32)
 """Colours of a mouth's inside and of teeth, in the light of portraits."""
 DARKER_DEEP = 0.55
@@ -156,9 +157,19 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
 
 
 def _crisp(face: Image) -> Image:
-    """Return a network's face with fine detail raised: hair and jaw beside a portrait look out of focus else."""
+    """Return a network's face with fine detail raised: hair and jaw beside a portrait look out of focus else.
+
+    No pixel gets brighter or darker than all of its neighbours were: dark hair would get a bright rim.
+    """
     smooth = cv2.GaussianBlur(face, (0, 0), CRISP_BLUR * len(face))
-    return np.asarray(cv2.addWeighted(face, 1 + CRISP_GAIN, smooth, -CRISP_GAIN, 0.0), np.uint8)
+    raised = cv2.addWeighted(face, 1 + CRISP_GAIN, smooth, -CRISP_GAIN, 0.0)
+    near = np.ones((crisp_reach(len(face)),) * 2, np.uint8)
+    return np.asarray(cv2.max(cv2.min(raised, cv2.dilate(face, near)), cv2.erode(face, near)), np.uint8)
+
+
+def crisp_reach(size: int) -> int:
+    """Return the side of the square of a pixel's neighbours, in a patch of ``size``."""
+    return 2 * max(round(size / _CRISP_CELLS), 1) + 1
 
 
 def _with_mouth(drawn: Drawn, tone: Floats) -> Image | Floats:

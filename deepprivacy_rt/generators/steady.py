@@ -70,7 +70,7 @@ class Turns:
 
 
 CROWD = 3
-PORTRAYED = Turns(faces=1, seconds=0.14, pressed=0.2, gesture=0.25)
+PORTRAYED = Turns(faces=1, seconds=0.2, pressed=0.27, gesture=0.25)
 """For faces that get their features from portraits: what is drawn is hair, ears and light."""
 
 

@@ -132,7 +132,10 @@ class PortraitDrawer:
     def crisp(self, faces: Tensor) -> Tensor:
         """Return faces with fine detail raised, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
         smooth = (self._smooth @ faces @ self._smooth.T).round()
-        return (faces + look.CRISP_GAIN * (faces - smooth)).round().clamp(0, 255)
+        raised = (faces + look.CRISP_GAIN * (faces - smooth)).round()
+        reach = look.crisp_reach(self.size)
+        darkest, brightest = (s * F.max_pool2d(s * faces, reach, stride=1, padding=reach // 2) for s in (-1, 1))
+        return raised.clamp(darkest, brightest)
 
     def fine(self, faces: Tensor) -> Tensor:
         """Return faces in the portraits' resolution, whole levels. :param faces: (n, 3, s, s), 0 to 255."""

@@ -140,8 +140,10 @@ class Painter:
 
     @torch.no_grad()
     def _wanted(self, views: Views, latent: Tensor, doing: Tensor, region: RegionGeometry) -> Tensor:
-        clean = views.target * (1 - views.mask)
-        told = reckoned(self.teacher, clean, views.mask, views.keypoints, latent, doing, fast=self._fast)
+        """Return what the teacher draws, who learned with wider covers, 0.60 of a face wide at each side."""
+        mask = F.max_pool2d(views.mask, (3, 9), stride=1, padding=(1, 4))
+        clean = views.target * (1 - mask)
+        told = reckoned(self.teacher, clean, mask, views.keypoints, latent, doing, fast=self._fast)
         return tidied(told, views.keypoints, region)
 
     def _like_teacher(
