@@ -16,7 +16,7 @@ Floats: TypeAlias = NDArray[np.float32]
 
 HALF = 1.05
 CENTER_Y = -0.05
-_OVAL = (
+OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
@@ -51,7 +51,7 @@ def oval(mean: Floats, size: int) -> Floats:
 
     :param mean: (468, 3) the canonical places of Face Mesh's points.
     """
-    outline = np.round(to_map(mean[list(_OVAL), :2], size) * 16).astype(np.int32)
+    outline = np.round(to_map(mean[list(OVAL), :2], size) * 16).astype(np.int32)
     inside = np.zeros((size, size), np.uint8)
     cv2.fillPoly(inside, [outline], 255, shift=4)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
