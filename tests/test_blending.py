@@ -151,7 +151,9 @@ def test_the_patch_lands_where_it_was_cut(roll: float, size: float) -> None:
         matrix = Replacement(patch, np.zeros((side, side, 3), np.uint8)).transform
         whole = cv2.warpAffine(frame.image, matrix, (side, side), flags=cv2.INTER_AREA)
         result = PatchBlender().paste(safe, [Replacement(patch, whole)]).image
-        assert np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 1.5
+        assert (
+            np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 2.0
+        )  # half a pixel gives 3.6 at the largest size
 
 
 def test_a_finer_picture_keeps_its_detail_and_gets_the_same_colours() -> None:

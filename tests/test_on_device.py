@@ -164,7 +164,7 @@ def test_pictures_are_nearly_those_of_the_cpu(region: Region, gan: GanGenerator,
         assert difference[~safe.cover].mean() < 0.1
         bare = uncalmed.replace(frame, found)[0].image
         calming.append(np.abs(safe.image.astype(int) - bare)[safe.cover].mean() - difference[safe.cover].mean())
-    assert max(calming[1:]) > 0.3  # mixing over time has a part in it
+    assert max(calming[1:]) > 0.2  # mixing over time has a part in it
 
 
 def depth(outline: np.ndarray, width: int, height: int) -> np.ndarray:

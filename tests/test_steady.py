@@ -335,7 +335,7 @@ def test_a_face_that_waits_stays_on_its_place_in_the_frame_when_its_box_trembles
     assert np.abs(second[0].astype(int) - expected)[wider.mask].mean() < 1.0
 
 
-@pytest.mark.parametrize(("rate", "period"), [(60.0, 8), (30.0, 4), (25.0, 3), (15.0, 1)])
+@pytest.mark.parametrize(("rate", "period"), [(60.0, 12), (30.0, 6), (25.0, 5), (15.0, 1)])
 def test_a_face_with_a_portrait_is_drawn_every_few_frames(rate: float, period: int) -> None:
     generator, patches = Counting(), faces(1)
     steady = SteadyGenerator(generator, rate, PORTRAYED)
@@ -347,24 +347,24 @@ def test_a_face_with_a_portrait_is_drawn_every_few_frames(rate: float, period: i
 def test_many_faces_with_portraits_are_drawn_one_after_the_other() -> None:
     generator, patches = Counting(), faces(4)
     steady = SteadyGenerator(generator, 30.0, PORTRAYED)
-    for _ in range(13):
+    for _ in range(17):
         assert len(steady.generate(patches)) == 4
     assert generator.asked[0] == {0, 1, 2, 3}
     assert all(len(asked) <= 1 for asked in generator.asked[1:])
-    assert all(set().union(*generator.asked[start : start + 6]) == {0, 1, 2, 3} for start in range(1, 8))
+    assert all(set().union(*generator.asked[start : start + 8]) == {0, 1, 2, 3} for start in range(1, 10))
 
 
 def test_a_face_with_a_portrait_is_drawn_less_often_where_time_is_short() -> None:
     generator, patches = Counting(), faces(1)
     steady = SteadyGenerator(generator, 30.0, PORTRAYED)
     steady.take_turns(1)
+    for _ in range(16):
+        steady.generate(patches)
+    assert [bool(asked) for asked in generator.asked] == [True, *[False] * 7] * 2
+    steady.take_turns(2)
     for _ in range(12):
         steady.generate(patches)
-    assert [bool(asked) for asked in generator.asked] == [True, *[False] * 5] * 2
-    steady.take_turns(2)
-    for _ in range(8):
-        steady.generate(patches)
-    assert [bool(asked) for asked in generator.asked[12:]] == [True, False, False, False] * 2
+    assert [bool(asked) for asked in generator.asked[16:]] == [True, *[False] * 5] * 2
 
 
 @pytest.mark.parametrize(("mouth", "drawn"), [(0.3, False), (0.4, True)])

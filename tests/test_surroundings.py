@@ -155,7 +155,7 @@ def test_under_a_portrait_only_coarse_colours_count(packed: Path) -> None:
         return {name: float(value) for name, value in painter._painted(made, views, there).items()}
 
     assert errors(views.target) == pytest.approx({"fine": 0, "tone": 0, "ring": 0})
-    assert errors(under)["fine"] < 0.1 * errors(around)["fine"]
+    assert errors(under)["fine"] < 0.15 * errors(around)["fine"]
     assert errors(under)["tone"] < 0.2 * errors(tinted)["tone"]
 
 

@@ -35,11 +35,11 @@ class TrackerSettings:
     backtrack_seconds: float = 0.7
     reentry_seconds: float = 4.0
     sure_seconds: float = 0.05
-    growth_per_second: float = 0.6
-    largest_growth: float = 1.6
+    growth_per_second: float = 0.8
+    largest_growth: float = 1.75
     min_cutoff: float = 1.2
     beta: float = 5.0
-    slack: float = 0.03
+    slack: float = 0.022
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -117,7 +117,7 @@ def coasted(state: State, velocity: Velocity, frames: int, settings: TrackerSett
     result[:2] += way / 2
     result[4:].reshape(6, 2)[:] += way / 2
     grown, gone = settings.growth(abs(frames)), math.hypot(*way) / size_of(state)
-    return enlarged(result, max(grown, 1.0 + gone + 0.5 * (grown - 1.0)))
+    return enlarged(result, max(grown, gone + grown))
 
 
 def enlarged(state: State, factor: float) -> State:
