@@ -83,10 +83,8 @@ def main() -> None:
             detector = anonymizer.new_detector()
             assert isinstance(detector, PacedDetector)
             detector.set_pace(pace.quick, pace.full)
-            tracker, reader = (
-                OnlineTracker(TrackerSettings(frame_rate=rate)),
-                ExpressionReader(anonymizer.mesh, rate, 1),
-            )
+            tracker = OnlineTracker(TrackerSettings(frame_rate=rate))
+            reader = ExpressionReader(anonymizer.mesh, rate, 1)
             cropper, shares = cropping.AlignedCropper(128), []
             for frame, faces in zip(frames, wanted, strict=True):
                 tracks = reader.read(frame, tracker.update(frame.index, detector.detect(frame)))

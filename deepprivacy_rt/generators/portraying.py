@@ -38,6 +38,7 @@ that size."""
 CRISP_BLUR, CRISP_GAIN = 0.00625, 0.8
 """Parts of the patch side below which detail is fine, and by how much it is raised."""
 _CRISP_CELLS = 128
+"""Pixels of the patch side for one pixel's reach to the neighbours that bound it."""
 INSIDE, TEETH = np.array([[70, 28, 28], [205, 192, 178]], np.float32)
 """Colours of a mouth's inside and of teeth, in the light of portraits."""
 DARKER_DEEP = 0.55
