@@ -109,6 +109,17 @@ def test_light_that_changes_is_followed_at_once(run: object) -> None:
     assert off(made[20], [0.4 * level for level in PALE]) < 3
 
 
+def test_a_head_that_moves_before_a_window_is_no_change_of_light(run: object) -> None:
+    frames = []
+    for number in range(20):
+        before_it = patch(PALE)
+        image = before_it.image.copy()
+        image[:, : 60 - 15 * (number % 5)] //= 4  # a dark thing comes and goes beside the face
+        frames.append((dataclasses.replace(before_it, image=image), face(PALE)))
+    made = run(frames)  # type: ignore[operator]
+    assert max(off(one, PALE) for one in made) < 2
+
+
 def test_hair_and_surroundings_are_left_alone(run: object) -> None:
     frames = [(patch(PALE), face(PALE))] * 5 + [(patch(None), face(BROWN))]
     made = run(frames)[-1].astype(int)  # type: ignore[operator]

@@ -33,6 +33,9 @@ LEAST_SEEN = 1e-3
 """Part of the surroundings that counts as skin even where none is: the first guess is better than none."""
 FLASH = 0.04
 """Change of the logarithm of the surroundings' light from one frame to the next that is no trembling of the picture."""
+AGREEING = 0.75
+"""Part of the light around a face that must change alike, for the light to have changed: a head that moves before a
+window changes many places, and leaves others."""
 LARGEST_GAIN = 2.0
 LEAST_CHANGE = 0.01
 """Change of a colour, as a part of it, that is not worth the work."""
@@ -106,11 +109,15 @@ def _surroundings(patch: FacePatch) -> tuple[Floats, Floats]:
 
 
 def _flash(earlier: Complexion, light: Floats, known: Floats) -> float:
-    """Return how much brighter the same places are than in the frame before, where that is more than trembling."""
+    """Return how much brighter the light is than in the frame before, by the same places; 1: as before."""
     both = earlier.known * known
-    before, now = float((earlier.light * both).sum()), float((light * both).sum())
-    change = (now + 1.0) / (before + 1.0)
-    return change if abs(math.log(change)) > FLASH else 1.0
+    before, now = earlier.light * both, light * both
+    change = math.log((float(now.sum()) + 1.0) / (float(before.sum()) + 1.0))
+    if abs(change) <= FLASH:
+        return 1.0
+    alike = math.copysign(1.0, change) * np.log((now + 1) / (before + 1)) > FLASH
+    agreeing = float(((now + before) * alike).sum()) >= AGREEING * float((now + before).sum())
+    return math.exp(change) if agreeing else 1.0
 
 
 def _tinted(face: Image, patch: FacePatch, found: Floats, gain: Floats) -> Image:

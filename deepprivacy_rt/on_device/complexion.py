@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepprivacy_rt.generators.complexion import CELLS, FLASH, LARGEST_GAIN, LEAST_SEEN, SPREAD, TINT_CELLS, memory
+from deepprivacy_rt.generators.complexion import (
+    AGREEING,
+    CELLS,
+    FLASH,
+    LARGEST_GAIN,
+    LEAST_SEEN,
+    SPREAD,
+    TINT_CELLS,
+    memory,
+)
 from deepprivacy_rt.on_device.cutting import Patches
 
 _TO_YCC = (
@@ -105,5 +114,8 @@ def _likeness(ycc: Tensor, colors: Tensor) -> Tensor:
 
 def _flash(earlier: Complexion, light: Tensor, known: Tensor) -> Tensor:
     both = earlier.known * known
-    change = ((light * both).sum() + 1) / ((earlier.light * both).sum() + 1)
-    return torch.where(change.log().abs() > FLASH, change, 1.0)
+    before, now = earlier.light * both, light * both
+    change = ((now.sum() + 1) / (before.sum() + 1)).log()
+    alike = change.sign() * ((now + 1) / (before + 1)).log() > FLASH
+    agreeing = ((now + before) * alike).sum() >= AGREEING * (now + before).sum()
+    return torch.where(agreeing & (change.abs() > FLASH), change, 0.0).exp()
