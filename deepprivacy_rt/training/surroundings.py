@@ -201,6 +201,7 @@ def hinted(network: Generator) -> Generator:
 
 def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> None:
     """Train for so long, and write the average now and then. Raises WeightsError, TrainingError."""
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     teacher, bank = load_generator(args.weights), read_portraits(args.portraits)
     random = torch.Generator().manual_seed(int(time.time()) if args.pupil else 0)
     size = teacher.config.size
