@@ -14,10 +14,12 @@ import torch
 from portrait_patches import patch_of
 from torch.nn import functional as F
 
+from deepprivacy_rt.cropping import Region
 from deepprivacy_rt.errors import TrainingError, WeightsError
 from deepprivacy_rt.generators.portraying import PortraitGenerator
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.networks.discriminator import Discriminator
+from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.generator import Generator, GeneratorConfig
 from deepprivacy_rt.portraits.bank import PortraitBank, add_matcher, read_portraits
 from deepprivacy_rt.portraits.hint import CHANNELS, hint
@@ -116,6 +118,32 @@ def test_a_painter_learns_and_its_teacher_does_not(packed: Path) -> None:
     names = set(painter.average.state_dict()) - {"prior_mean", "prior_factor"}
     state = painter.teacher.state_dict()
     assert all(not torch.equal(painter.average.state_dict()[name], state[name]) for name in names & set(state))
+
+
+def test_latents_are_read_off_photographs_and_never_off_renders(packed: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    photographs = read_pictures(packed, bank(), SMALL.size, random, real=True)
+    renders = replace(photographs, real=False)
+    encoder = Encoder(SMALL.latent)
+    torch.nn.init.zeros_(encoder.head.weight)
+    torch.nn.init.constant_(encoder.head.bias[: SMALL.latent], 7.0)
+    torch.nn.init.constant_(encoder.head.bias[SMALL.latent :], -8.0)
+    teacher = Generator(SMALL).eval()
+    painter = Painter(teacher, hinted(teacher), photographs, renders, random, None, encoder)
+    sampler = photographs.samplers[Region.HEAD]
+    shares = {}
+    for name, source in (("photographs", photographs), ("renders", renders)):
+        told = []
+        for _ in range(12):
+            index = sampler.choose(8)
+            latent, is_read = painter._latents(
+                source, Region.HEAD, index, sampler.geometry(index), sampler.look(len(index))
+            )
+            assert torch.equal(((latent - 7).abs() < 0.2).all(dim=1), is_read)
+            told.append(is_read)
+        shares[name] = float(torch.cat(told).float().mean())
+    assert 0.6 < shares["photographs"] < 0.9 and shares["renders"] == 0
+    assert all(np.isfinite(list(painter.step().values())).all() for _ in range(6))
 
 
 def test_a_judge_learns_beside_the_painter(packed: Path) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,12 +28,12 @@ from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.errors import TrainingError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.geometry import RegionGeometry
-from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.detail import gaussian
+from deepprivacy_rt.training.encoding import read_encoder
 from deepprivacy_rt.training.lids import LidCloser
 from deepprivacy_rt.training.prior import fit_prior
 from deepprivacy_rt.training.views import Views, ViewSampler
@@ -228,9 +227,7 @@ def settle(
             rate = len(errors) * _BATCH / (time.monotonic() - start)
             report(f"{len(errors) * _BATCH} pictures, {rate:.1f} per second, error {sum(errors[-50:]) / 50:.4f}")
             save_generator(settler.average, output)
-    reader = Encoder(teacher.config.latent)
-    reader.load_state_dict({name: value.float() for name, value in load_file(encoder).items()})
-    mean, factor = fit_prior(settler.average, reader, data[Region.FACE])
+    mean, factor = fit_prior(settler.average, read_encoder(encoder, teacher.config.latent), data[Region.FACE])
     settler.average.prior_mean.copy_(mean)
     settler.average.prior_factor.copy_(factor)
     save_generator(settler.average, output)

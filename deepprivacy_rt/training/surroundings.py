@@ -29,19 +29,26 @@ from torch.nn import functional as F
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
 from deepprivacy_rt.geometry import RegionGeometry
+from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.generator import Generator
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
 from deepprivacy_rt.portraits.hint import CHANNELS
 from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
+from deepprivacy_rt.training.encoding import latents_of, read_encoder
 from deepprivacy_rt.training.judging import Judge, descend, reckoned
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings, tidied
-from deepprivacy_rt.training.views import Views, ViewSampler
+from deepprivacy_rt.training.views import Geometry, Look, Views, ViewSampler
 
-_BATCH, _BARE, _HEAD_SHARE, _HALF_LIFE = 8, 2, 0.15, 2000.0
+_BATCH, _BARE, _HEAD_SHARE, _HALF_LIFE = 8, 2, 0.35, 2000.0
 """Pictures in a step; of these, without a portrait; share of steps with whole heads; the average's, in pictures."""
+_READ = {Region.FACE: 0.5, Region.HEAD: 0.75}
+"""How often a photograph's latent is read off its face. Else it is drawn, and tells nothing of the picture: comparing
+the two then makes all hair the mean of everybody's."""
+_FREE = 0.2
+"""How much details of a whole head count whose latent was drawn."""
 _RATE = 2e-4
 _RENDERS = 0.3
 """Share of the steps that show rendered heads."""
@@ -70,7 +77,8 @@ class Painter:
     """Teacher, pupil and the pupil's average.
 
     :param photographs: to learn from. :param renders: the same, of rendered heads; None: none.
-    :param judge: what else is asked of pictures; None: colours alone are compared. :param fast: see ``reckoned``.
+    :param judge: what else is asked of pictures; None: colours alone are compared. :param encoder: reads latents off
+        faces; None: all are drawn. :param fast: see ``reckoned``.
     """
 
     def __init__(
@@ -81,9 +89,11 @@ class Painter:
         renders: Pictures | None,
         random: torch.Generator,
         judge: Judge | None = None,
+        encoder: Encoder | None = None,
         *,
         fast: bool = False,
     ) -> None:
+        self._encoder = encoder
         self.teacher = teacher.requires_grad_(False)
         self.average = copy.deepcopy(pupil).requires_grad_(False)
         self.pupil = pupil.requires_grad_(True).train()
@@ -97,15 +107,16 @@ class Painter:
         source, region = self._source()
         sampler, network = source.samplers[region], self.teacher
         index = sampler.choose(_BATCH)
-        geometry = sampler.geometry(index)
-        views = sampler.views(index, geometry, sampler.look(_BATCH))
+        geometry, look = sampler.geometry(index), sampler.look(_BATCH)
+        views = sampler.views(index, geometry, look)
         hints = source.painter.hints(index, views, geometry.mirror)
         hints[:_BARE] = 0
-        latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
+        latent, is_read = self._latents(source, region, index, geometry, look)
         doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
         given = views.image, views.mask, views.keypoints, latent, doing, hints
         made = reckoned(self.pupil, *given, fast=self._fast)
-        log = self._painted(made[_BARE:], views.after(_BARE), hints[_BARE:])
+        count = torch.where(is_read, 1.0, _FREE)[_BARE:] if region is Region.HEAD and source.real else None
+        log = self._painted(made[_BARE:], views.after(_BARE), hints[_BARE:], count)
         judged = self.judge is not None and source.real
         total = (_JUDGED if judged else 1.0) * log["fine"] + _TONE * log["tone"] + _RING * log["ring"]
         log["bare"] = self._like_teacher(made[:_BARE], views.part(_BARE), latent, doing, GEOMETRY[region])
@@ -127,9 +138,25 @@ class Painter:
         source = self.renders if self.renders is not None and kind < _RENDERS else self.photographs
         return source, Region.HEAD if place < _HEAD_SHARE else Region.FACE
 
-    def _painted(self, made: Tensor, views: Views, hints: Tensor) -> dict[str, Tensor]:
+    def _latents(
+        self, source: Pictures, region: Region, index: Tensor, geometry: Geometry, look: Look
+    ) -> tuple[Tensor, Tensor]:
+        """Return latents, and which of them were read off the pictures' own faces, (n,)."""
+        sampler, network = source.samplers[Region.FACE], self.teacher
+        latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
+        is_read = sampler.uniform(_BATCH) < _READ[region]
+        if self._encoder is None or not source.real:
+            return latent, torch.zeros_like(is_read)
+        plain = sampler.views(index, geometry, look, jitter=0.0)
+        read = latents_of(plain.target, plain.cover, self._encoder, sampler)
+        return torch.where(is_read[:, None], read, latent), is_read
+
+    def _painted(self, made: Tensor, views: Views, hints: Tensor, count: Tensor | None = None) -> dict[str, Tensor]:
+        """Compare with the pictures. :param count: (n,) how much their details count; None: alike."""
         hole, share = views.cover * views.valid, hints[:, 1:]
         around = hole * (1 - _UNDER * share)
+        if count is not None:
+            around = around * count[:, None, None, None]
         return {
             "fine": losses.pyramid_l1(made, views.target, around, (1, 4)) + _slopes(made, views.target, around),
             "tone": losses.pyramid_l1(
@@ -209,7 +236,8 @@ def paint(args: argparse.Namespace, report: Callable[[str], None] = print) -> No
     renders = read_pictures(args.renders, bank, size, random, real=False) if args.renders else None
     judge = None if args.judge is None else Judge.read(args.judge, size, random, args.adversarial, fast=args.bf16)
     pupil = hinted(teacher if args.pupil is None else load_generator(args.pupil))
-    painter = Painter(teacher, pupil, photographs, renders, random, judge, fast=args.bf16)
+    encoder = None if args.encoder is None else read_encoder(args.encoder, teacher.config.latent)
+    painter = Painter(teacher, pupil, photographs, renders, random, judge, encoder, fast=args.bf16)
     start, logs = time.monotonic(), []
     while time.monotonic() - start < 60 * args.minutes:
         logs.append(painter.step())
@@ -242,6 +270,8 @@ def main() -> None:
     parser.add_argument("--renders", type=Path, metavar="PACK", help="packed rendered heads")
     parser.add_argument("--pupil", type=Path, metavar="FILE", help="an earlier output, to go on with")
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="training state with a discriminator")
+    help_ = "reads latents off photographs, from a training state"
+    parser.add_argument("--encoder", type=Path, metavar="FILE.safetensors", help=help_)
     parser.add_argument("--adversarial", type=float, default=0.01, help="its weight (default: %(default)s)")
     parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16; for CPUs with AVX512-BF16")
     parser.add_argument("--minutes", type=float, default=60.0, help="(default: %(default)s)")

@@ -18,6 +18,7 @@ from deepprivacy_rt.training import losses
 from deepprivacy_rt.training.augment import Augmenter
 from deepprivacy_rt.training.config import TrainConfig
 from deepprivacy_rt.training.dataset import FaceData
+from deepprivacy_rt.training.encoding import recolored
 from deepprivacy_rt.training.following import Follower, drawn_expressions
 from deepprivacy_rt.training.prior import RunningPrior
 from deepprivacy_rt.training.views import Geometry, Views, ViewSampler, warp_between
@@ -131,7 +132,7 @@ class Trainer:
         """Update generator and encoder; return the augmented real and generated inputs of the discriminator."""
         weights, batch = self.config.weights, len(views.target)
         half, quarter = batch // 2, len(views_later.target)
-        mean, logvar = self.encoder(self._recolor(views.target[half:]), views.cover[half:])
+        mean, logvar = self.encoder(recolored(views.target[half:], self.samplers[Region.FACE]), views.cover[half:])
         noise = torch.randn(batch, self.config.generator.latent, device=self.device, generator=self.random)
         drawn = self.prior.draw(noise[:half])
         latent = torch.cat([drawn, mean + noise[half:] * (0.5 * logvar).exp()])
@@ -197,17 +198,10 @@ class Trainer:
     def _latent_loss(self, composite: Tensor, cover: Tensor, latent: Tensor) -> Tensor:
         """The face must show its latent: the (frozen) encoder reads it back (BicycleGAN, Zhu et al. 2017)."""
         self.encoder.requires_grad_(False)
-        mean, _ = self.encoder(self._recolor(composite), cover)
+        mean, _ = self.encoder(recolored(composite, self.samplers[Region.FACE]), cover)
         self.encoder.requires_grad_(True)
         loss: Tensor = (mean - latent).square().mean()
         return loss
-
-    def _recolor(self, image: Tensor) -> Tensor:
-        """Disturb exposure and cast before encoding: the latent names a face, the surroundings its light and skin."""
-        sampler = self.samplers[Region.FACE]
-        shape = (len(image), 1, 1, 1)
-        offset = 0.3 * sampler.normal(*shape) + 0.1 * sampler.normal(len(image), 3, 1, 1)
-        return image * sampler.uniform(*shape, low=0.6, high=1.4) + offset
 
     def _judge_step(self, real: Tensor, fake: Tensor, log: dict[str, Tensor]) -> None:
         every = self.config.penalty_every
