@@ -27,7 +27,7 @@ _SIMILAR_TONE = 0.35
 _LEAST_CHOICE, _CHOICE = 6, 0.5
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
 too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
-_REMEMBERED = 1024
+_REMEMBERED = 512
 """Identities whose portrait is remembered."""
 
 

@@ -89,7 +89,7 @@ class PortraitDrawer:
         covered = _sampled(cover, where, outside="zeros") * seen
         fine = self._enlarged(where)
         textures = torch.stack([face.image for face in faces])
-        image = _sampled(textures, fine, mode="bicubic").round().clamp(0, 255)
+        image = _sampled(textures, fine).round()
         return Drawing(
             image=self._gestures.lower_lids(image, textures, fine, doings).round(),
             share=_sampled(cover[:, :1], fine, outside="zeros") * self._enlarged(seen),
@@ -202,9 +202,9 @@ def _in_map(points: Tensor) -> Tensor:
     return torch.cat([x, y - CENTER_Y], dim=1) / HALF
 
 
-def _sampled(maps: Tensor, where: Tensor, mode: str = "bilinear", outside: str = "border") -> Tensor:
+def _sampled(maps: Tensor, where: Tensor, outside: str = "border") -> Tensor:
     grid = where.permute(0, 2, 3, 1)
-    return F.grid_sample(maps, grid, mode=mode, padding_mode=outside, align_corners=False)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 def _luma(image: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
 from deepprivacy_rt.portraits.gestures import DENTS, Gestures
 from deepprivacy_rt.portraits.lids import lower_lids
-from deepprivacy_rt.portraits.texture import Texture
+from deepprivacy_rt.portraits.texture import FINER, Texture
 from deepprivacy_rt.types import Expression, Image
 
 GRID = 56
@@ -98,22 +98,24 @@ def draw(
     grid = min(size // 2, GRID)
     places, seen = _solve(relief, pose, grid, size)
     texels, inside, teeth = gestures.texels(places, doing)
-    where = to_map(texels, len(texture.image))
+    where = to_map(texels, len(texture.soft))
     x, y = cv2.split(where)
     coarse = cv2.remap(texture.soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     covered = cv2.remap(texture.cover, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) * seen[..., None]
     side = size * zoom
     window = _window(covered[..., 0] > 0, side)
     x, y = (_enlarged(one, side, window) for one in (x, y))
-    image = cv2.remap(texture.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    # Pixel centres: fine = (coarse + 0.5) · FINER - 0.5
+    fine_x, fine_y = (one * np.float32(FINER) + np.float32((FINER - 1) / 2) for one in (x, y))
+    image = cv2.remap(texture.image, fine_x, fine_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     image = np.asarray(image, np.uint8)
-    lower_lids(image, texture.image, x, y, gestures.eyes, doing)
+    lower_lids(image, texture.image, fine_x, fine_y, gestures.eyes, doing)
     share = cv2.remap(texture.cover[..., 0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     share *= _enlarged(seen, side, window)
     opened = bool(inside.any())
     mouth, bite = (_enlarged(one, side, window) if opened else None for one in (inside, teeth))
     if bite is not None:
-        bite *= _dents(gestures, x, len(texture.image))
+        bite *= _dents(gestures, x, len(texture.soft))
     return Drawn(side, window, image, share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1])
 
 

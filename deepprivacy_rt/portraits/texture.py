@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.types import Image
 
+FINER = 2
 _SOFT = 3
 """Texels over which a texture is averaged for coarse grids."""
 _HARSHNESS = 0.019
@@ -28,14 +29,15 @@ _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
-_FINE_BLUR, _FINE_GAIN = 0.7, 3.6
+_FINE_BLUR, _FINE_GAIN = 0.7, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texture:
     """A face's picture over the canonical square, as it is drawn.
 
-    :ivar image: (t, t, 3) uint8. :ivar soft: the same, blurred to what a coarse grid can show.
+    :ivar image: (f, f, 3) uint8, ``FINER`` times as fine as the others: sampled linearly, it is as sharp as what a cubic
+        takes six times as long for. :ivar soft: (t, t, 3), blurred to what a coarse grid can show.
     :ivar cover: (t, t, 2) how much of it is face, and how much is skin without eyes, brows and lips, 0 to 1.
     """
 
@@ -49,7 +51,8 @@ class Texture:
         mild = _mild(image, cover, _VIVID if still else 1.0)
         smooth = cv2.GaussianBlur(mild, (0, 0), _FINE_BLUR)
         sharp = cv2.addWeighted(mild, 1.0 + _FINE_GAIN, smooth, -_FINE_GAIN, 0.0)
-        return cls(np.asarray(sharp, np.uint8), np.asarray(cv2.blur(mild, (_SOFT, _SOFT)), np.uint8), cover)
+        fine = cv2.resize(sharp, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
+        return cls(np.asarray(fine, np.uint8), np.asarray(cv2.blur(mild, (_SOFT, _SOFT)), np.uint8), cover)
 
 
 def _mild(image: Image, cover: Floats, vivid: float) -> Image:
