@@ -287,9 +287,21 @@ def test_the_network_is_told_of_the_portrait_from_the_first_frame_on() -> None:
         patch = patch_of()
         [answer] = generator.generate([patch])
         assert answer.patch is patch
-    assert [patch.hint for patch in first.given] == [None]
-    hints = [patch.hint for patch in calmed.given]
-    assert len(hints) == 2 and all(one is not None and one[1].max() > 0.9 for one in hints)
+    trials, hints = ([patch.hint for patch in network.given] for network in (first, calmed))
+    assert [len(trials), len(hints)] == [1, 2]
+    assert all(one is not None and one[1].max() > 0.9 for one in (*trials, *hints))
+    same, other = (np.abs(one - hints[0]).mean() for one in (hints[1], trials[0]))
+    assert same < 0.1 * other
+
+
+def test_all_try_on_the_same_face() -> None:
+    """What it shows tells nothing of a session, and no identity."""
+    first = Noting()
+    for salt, identity in ((b"salt", 3), (b"pepper", 4)):
+        patch = patch_of()
+        patch = replace(patch, track=replace(patch.track, identity=identity))
+        PortraitGenerator(Noting(), Wardrobe(bank(), salt), 30.0, first=first).generate([patch])
+    assert np.array_equal(first.given[0].hint, first.given[1].hint)
 
 
 def test_portraits_that_go_with_the_surroundings_are_chosen() -> None:

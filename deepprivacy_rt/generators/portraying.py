@@ -21,7 +21,7 @@ import numpy as np
 from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.steady import is_sound
-from deepprivacy_rt.generators.wardrobe import Wardrobe
+from deepprivacy_rt.generators.wardrobe import Face, Wardrobe
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.hint import hint
 from deepprivacy_rt.portraits.relief import Drawn, draw
@@ -69,7 +69,8 @@ class PortraitGenerator:
     shows it. Large movements are followed at once.
 
     :param wardrobe: the stream's. :param frame_rate: frames per second, above 0.
-    :param first: draws a new identity's face once without a portrait, to choose one by; None: ``generator``.
+    :param first: draws a new identity's face once around the wardrobe's trial face, to choose one by; None:
+        ``generator``.
     """
 
     def __init__(
@@ -98,27 +99,29 @@ class PortraitGenerator:
         shown, told = {}, []
         for patch in patches:
             if patch.track.identity in self._wardrobe:
-                one = self._drawn(patch, before)
+                earlier = before.get(patch.track.track_id)
+                face = self._wardrobe.face(patch.track.identity)
+                one = self._drawn(patch, face, None if earlier is None else earlier.posed)
                 patch = replace(patch, hint=hint(one.drawn, len(patch.image)))
                 shown[id(patch)] = one
             told.append(patch)
         return [self._portrayed(answer, shown, before) for answer in self._generator.generate(told)]
 
     def _meet(self, patches: Sequence[FacePatch]) -> None:
-        """Give identities that are new a face, by what the network draws for them on its own."""
+        """Give identities that are new a face, by what the network draws for them around a face that all try on."""
         new = {one.track.identity: one for one in patches if one.track.identity not in self._wardrobe}
         if not new:
             return
-        for answer in self._first.generate(list(new.values())):
+        trial = self._wardrobe.trial
+        told = [replace(one, hint=hint(self._drawn(one, trial, None).drawn, len(one.image))) for one in new.values()]
+        for answer in self._first.generate(told):
             if isinstance(answer, Replacement) and is_sound(answer):
                 self._wardrobe.meet(answer)
         self._wardrobe.forget(len(patches))  # never those of this frame: they are the newest
 
-    def _drawn(self, patch: FacePatch, motions: dict[int, _Motion]) -> _Shown:
+    def _drawn(self, patch: FacePatch, face: Face, earlier: Posed | None) -> _Shown:
         track, size = patch.track, len(patch.image)
-        face = self._wardrobe.face(track.identity)
-        earlier = motions.get(track.track_id)
-        turned = posed(track, patch.keypoints, face.head, size, None if earlier is None else earlier.posed, self._part)
+        turned = posed(track, patch.keypoints, face.head, size, earlier, self._part)
         gestures = self._wardrobe.bank.gestures
         drawn = draw(face.texture, face.relief, turned.matrix, track.expression, gestures, size, _zoom(patch))
         return _Shown(patch, drawn, turned)

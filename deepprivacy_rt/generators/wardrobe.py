@@ -1,7 +1,8 @@
 """Which portrait an identity wears.
 
-Drawn from the session's salt, among those whose skin is about as light as what the network drew when the identity was
-first seen, and which go with its surroundings. docs/adr/0017-portraits.md, 0021-surroundings.md.
+Drawn from the session's salt, among those whose skin is about as light as what the network painted around a trial face
+when the identity was first seen, and which go with its surroundings. docs/adr/0017-portraits.md, 0021-surroundings.md,
+0024-trial-face.md.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.portraits.bank import PortraitBank
+from deepprivacy_rt.portraits.bank import Portrait, PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.relief import Relief
 from deepprivacy_rt.portraits.texture import Texture
@@ -45,6 +46,7 @@ class Wardrobe:
 
     :param portrait: all identities get this one, by its number; None: drawn.
     :param still: for a single picture, in which nothing can flicker: faces have more contrast.
+    :ivar trial: the face that whoever is new tries on: of mean shape, and the same for all, so it tells nothing.
     """
 
     def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None, *, still: bool = False) -> None:
@@ -52,6 +54,7 @@ class Wardrobe:
         self._salt, self._portrait = salt, portrait
         self._mean_place = np.mean([one.place for one in bank.portraits], axis=0)
         self._mean_head = np.mean([one.head for one in bank.portraits], axis=0)
+        self.trial = self._made(bank.portraits[0], np.asarray(self._mean_place, np.float32), self._mean_head)
         self._faces: OrderedDict[int, Face] = OrderedDict()
         self._wearing: dict[int, int] = {}
 
@@ -64,7 +67,7 @@ class Wardrobe:
         return self._faces[identity]
 
     def meet(self, answer: Replacement) -> None:
-        """Give an identity its face, by what the network drew for it without a portrait."""
+        """Give an identity its face, by what the network painted around the trial face."""
         identity = answer.patch.track.identity
         chosen, other, own = self._choice(identity, answer)
         portrait, partner = self.bank.portraits[chosen], self.bank.portraits[other]
@@ -77,8 +80,11 @@ class Wardrobe:
                 (self._mean_head, portrait.head, partner.head),
             )
         )
+        self._faces[identity] = self._made(portrait, np.asarray(place, np.float32), head)
+
+    def _made(self, portrait: Portrait, place: Floats, head: NDArray[np.float64]) -> Face:
         texture = Texture.of(portrait.texture, self.bank.cover, still=self._still)
-        self._faces[identity] = Face(texture, Relief.of(np.asarray(place, np.float32)), head)
+        return Face(texture, Relief.of(place), head)
 
     def forget(self, shown: int) -> None:
         """Forget those who were not seen for longest, where there are too many; never the last ``shown``."""

@@ -124,7 +124,7 @@ class DeviceCanvas:
         network, calmer, portrayer = self._painter.network, self._painter.calmer, self._painter.portrayer
         shown = hints = None
         if portrayer is not None:
-            portrayer.meet(patches, shapes, lambda: _levels(network.draw(image, mask, tracks, keypoints)))
+            portrayer.meet(patches, shapes, lambda told: _levels(network.draw(image, mask, tracks, keypoints, told)))
             shown = portrayer.drawn(shapes)
             hints = portrayer.hints(shown, len(shapes))
         output = network.draw(image, mask, tracks, keypoints, hints)

@@ -40,14 +40,15 @@ class DevicePortrayer:
         self._wardrobe, self._device = wardrobe, device
         self._drawer = PortraitDrawer(wardrobe.bank, size, device)
         self._part = new_part(frame_rate)
+        self._trial = DeviceFace.of(wardrobe.trial, device)
         self._faces: dict[int, DeviceFace] = {}
         self._motions: dict[int, tuple[Posed, Tensor]] = {}
         self._complexions = Complexions(frame_rate)
 
-    def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[], Tensor]) -> None:
-        """Give identities that are new a face, by what the network draws on its own.
+    def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[Tensor | None], Tensor]) -> None:
+        """Give identities that are new a face, by what the network draws around a face that all try on.
 
-        :param draw: makes it of these patches, (n, 3, s, s) levels; called where somebody is new.
+        :param draw: takes hints, and makes it of these patches, (n, 3, s, s) levels; called where somebody is new.
         """
         new = {
             shape.track.identity: row for row, shape in enumerate(shapes) if shape.track.identity not in self._wardrobe
@@ -55,8 +56,9 @@ class DevicePortrayer:
         if not new:
             return
         rows = list(new.values())
+        drawn = draw(self.hints(self._tried(rows, shapes), len(shapes)))
         faces, seen, masks = (
-            part[rows].permute(0, 2, 3, 1).cpu().numpy() for part in (draw(), patches.image, patches.mask)
+            part[rows].permute(0, 2, 3, 1).cpu().numpy() for part in (drawn, patches.image, patches.mask)
         )
         for row, face, image, mask in zip(rows, faces, seen, masks, strict=True):
             if np.isfinite(face).all():
@@ -64,6 +66,18 @@ class DevicePortrayer:
                 self._wardrobe.meet(Replacement(patch, face.astype(np.uint8)))
         self._wardrobe.forget(len(shapes))
         self._faces = {one: face for one, face in self._faces.items() if one in self._wardrobe}
+
+    def _tried(self, rows: list[int], shapes: Sequence[FaceShape]) -> Shown:
+        """Return the trial face on some faces of a frame."""
+        heads = [
+            posed(shapes[row].track, shapes[row].keypoints, self._wardrobe.trial.head, self._drawer.size, None, 1.0)
+            for row in rows
+        ]
+        return self._shown(rows, [self._trial] * len(rows), heads)
+
+    def _shown(self, rows: list[int], faces: list[DeviceFace], heads: list[Posed]) -> Shown:
+        doings = [head.track.expression for head in heads]
+        return Shown(rows, self._drawer.draw(faces, np.stack([head.matrix for head in heads]), doings), heads)
 
     def drawn(self, shapes: Sequence[FaceShape]) -> Shown | None:
         """Return the portraits of a frame's faces; None: none of them has one."""
@@ -79,8 +93,7 @@ class DevicePortrayer:
             if track.identity not in self._faces:
                 self._faces[track.identity] = DeviceFace.of(face, self._device)
             faces.append(self._faces[track.identity])
-        doings = [head.track.expression for head in heads]
-        return Shown(rows, self._drawer.draw(faces, np.stack([head.matrix for head in heads]), doings), heads)
+        return self._shown(rows, faces, heads)
 
     def hints(self, shown: Shown | None, count: int) -> Tensor | None:
         """Return what the network is told of them, (count, 2, s, s), 0 for faces without a portrait."""

@@ -36,8 +36,8 @@ _FINE_BLUR, _FINE_GAIN = 0.7, 4.0
 class Texture:
     """A face's picture over the canonical square, as it is drawn.
 
-    :ivar image: (f, f, 3) uint8, ``FINER`` times as fine as the others: sampled linearly, it is as sharp as what a cubic
-        takes six times as long for. :ivar soft: (t, t, 3), blurred to what a coarse grid can show.
+    :ivar image: (f, f, 3) uint8, ``FINER`` times as fine as the others: sampled linearly, it is as sharp as what cubic
+        sampling takes six times as long for. :ivar soft: (t, t, 3), blurred to what a coarse grid can show.
     :ivar cover: (t, t, 2) how much of it is face, and how much is skin without eyes, brows and lips, 0 to 1.
     """
 
