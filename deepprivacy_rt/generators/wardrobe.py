@@ -23,7 +23,7 @@ from deepprivacy_rt.types import FacePatch, Replacement
 
 _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
-_SIMILAR_TONE = 0.35
+_SIMILAR_TONE = 0.42
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
 _LEAST_CHOICE, _CHOICE = 6, 0.5
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,

@@ -29,7 +29,7 @@ _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
-_FINE_BLUR, _FINE_GAIN = 0.7, 4.6
+_FINE_BLUR, _FINE_GAIN = 0.7, 4.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
