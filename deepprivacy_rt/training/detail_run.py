@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from deepprivacy_rt.cropping import GEOMETRY, Region
-from deepprivacy_rt.networks.encoder import Encoder
 from deepprivacy_rt.networks.serialization import load_generator, save_generator
 from deepprivacy_rt.training.config import DetailConfig, read_detail_config
 from deepprivacy_rt.training.dataset import held_out, load
 from deepprivacy_rt.training.detail import DetailTrainer
+from deepprivacy_rt.training.encoding import read_encoder
 from deepprivacy_rt.training.metrics import log_metrics
 from deepprivacy_rt.training.run import choose_device
 from deepprivacy_rt.training.sheets import write_sheet
@@ -46,8 +45,7 @@ class DetailRun:
         self.output, self.report = output, report
         output.mkdir(parents=True, exist_ok=True)
         body = load_generator(folder / config.generator)
-        encoder = Encoder(body.config.latent)
-        encoder.load_state_dict({name: value.float() for name, value in load_file(folder / config.encoder).items()})
+        encoder = read_encoder(folder / config.encoder, body.config.latent)
         pack = folder / config.pack
         train = {r: load(pack, device, lambda name: not held_out(name), GEOMETRY[r].side) for r in Region}
         self.test = {r: load(pack, device, held_out, GEOMETRY[r].side) for r in Region}
