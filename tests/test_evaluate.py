@@ -125,6 +125,26 @@ def test_the_command_measures_weights_and_floors(shared: Path, tmp_path: Path) -
     assert "http" not in page  # nothing is loaded from anywhere
 
 
+def test_draws_count_alike(shared: Path, tmp_path: Path) -> None:
+    pictures = [shared / "data" / "eval" / "london" / f"{name}_neutral.jpg" for name in ("001", "042")]
+    words = ["evaluate", *pictures, "--models", shared / "models", "--model", "face128"]
+    shown = []
+    for number, (seed, draws) in enumerate(((4, 1), (5, 1), (4, 2))):
+        options = ("--seed", seed, "--draws", draws, "--json", f"{number}.json", "--html", f"{number}.html")
+        done = run(*words, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        shown.append(json.loads((tmp_path / f"{number}.json").read_text()))
+    both, measures = shown[2], [one["measures"] for one in shown]
+    assert (both["files"], both["faces"], both["tracks"], both["draws"]) == (2, 2, 2, 2)
+    error = measures[2]["keypoint_error"]["generated"]
+    assert (error["total"], error["groups"]) == (4, 2)
+    one, other = (part["keypoint_error"]["generated"]["value"] for part in measures[:2])
+    assert one != other and error["value"] == pytest.approx((one + other) / 2, abs=2e-5)
+    assert measures[2]["keypoint_error"]["original"] == measures[0]["keypoint_error"]["original"]
+    assert measures[2]["latents"]["note"] == "2 contexts, 8 latents each"
+    assert "2 draws of identities" in done.stdout
+
+
 def test_wrong_usage_is_told_in_one_line(shared: Path, tmp_path: Path) -> None:
     picture = shared / "data" / "eval" / "london" / "001_neutral.jpg"
     models = ("--models", shared / "models")
@@ -132,6 +152,7 @@ def test_wrong_usage_is_told_in_one_line(shared: Path, tmp_path: Path) -> None:
         ((picture, "--models", tmp_path), "mobileface"),
         ((picture, *models, "--weights", "none.safetensors"), "none.safetensors"),
         ((picture, *models, "--reuse"), "--work"),
+        ((picture, *models, "--draws", "0"), "--draws"),
     ):
         done = run("evaluate", *words, cwd=tmp_path)
         assert done.returncode == 2 and cause in done.stderr and done.stderr.count("\n") == 1

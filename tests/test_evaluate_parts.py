@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -249,6 +250,16 @@ def test_numbers_of_a_clip_that_is_known() -> None:
     assert found["steadiness"].value == pytest.approx(1) and found["steadiness"].total == 1  # the others are too short
     assert found["mouth"].value == pytest.approx(1)
     assert "eyes" not in found  # they did not move
+
+
+def test_a_track_is_steady_in_each_draw_of_identities() -> None:
+    axes = np.eye(4, dtype=np.float32)
+    runs = []
+    for draw in range(2):
+        records = [face_record(number, 0, 0, (axes[0], axes[1 + draw])) for number in range(12)]
+        runs.append(replace(run_of(records, [None] * 12), draw=draw))
+    found = estimates(samples(runs), Threshold(0.5, "test"), {})["steadiness"]
+    assert found.value == pytest.approx(1) and (found.total, found.groups) == (2, 1)
 
 
 def test_a_decoy_who_may_be_in_the_files_is_left_out_of_the_gallery() -> None:

@@ -226,9 +226,9 @@ def test_a_faulty_stage_shows_nothing_private(fault: str, lookahead: bool) -> No
     with Live(Camera(), made) as live:
         time.sleep(0.7)
         live.wait(lambda: len(live.sink.frames) >= 8)
+        if any(word in fault for word in ("hangs", "cannot", "exits")):
+            live.wait(lambda: is_slate(live.sink.frames[-1]))
     hang.set()
-    if any(word in fault for word in ("hangs", "cannot", "exits")):
-        assert is_slate(live.sink.frames[-1])
 
 
 def test_a_silent_source_shows_the_last_safe_frame_for_a_moment_and_then_the_slate() -> None:
@@ -242,6 +242,18 @@ def test_a_silent_source_shows_the_last_safe_frame_for_a_moment_and_then_the_sla
         silence.set()
         count = live.written
         live.wait(lambda: live.written > count)
+
+
+def test_slow_frames_are_held_and_do_not_take_turns_with_the_slate() -> None:
+    silence, hold = threading.Event(), QUICK.hold
+    slow = {n: lambda: time.sleep(1.5 * hold) for n in range(5, 13)}
+    with Live(Camera(after=slow | {13: hangs(silence)}), stages()) as live:
+        live.wait(lambda: live.written > 6)  # by now it is known how slow frames come
+        before = live.slates
+        live.wait(lambda: live.written > 11)
+        assert live.slates == before
+        live.wait(lambda: live.slates > before)  # that no frame comes any more is seen all the same
+        silence.set()
 
 
 def test_a_source_that_fails_by_mistake_is_opened_again() -> None:
@@ -365,8 +377,12 @@ def test_a_sink_that_cannot_work_ends_alone_and_the_last_one_ends_the_run() -> N
 def test_a_slow_machine_shows_new_frames_and_counts_the_others() -> None:
     slow = Finds({n: lambda: time.sleep(0.1) for n in range(10_000)})
     with Live(Camera(), stages(slow)) as live:
-        live.wait(lambda: live.written > 8)
+        live.wait(lambda: live.written > 0)
+        begin = time.monotonic()
+        live.wait(lambda: live.written > 25)
+        milliseconds = 1000 * (time.monotonic() - begin)
     status = live.engine.status()
     assert status.dropped > status.processed
     latency = status.outputs[0].latency_ms
-    assert latency is not None and latency[0] < 600, "old frames are shown"
+    # If all were shown, the last one would come late by four fifths of that time, and the median one by two.
+    assert latency is not None and latency[0] < 0.25 * milliseconds, "old frames are shown"

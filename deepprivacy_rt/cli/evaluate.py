@@ -54,6 +54,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help_ = "as in the configuration of anonymize"
         parser.add_argument(f"--{name}", choices=typing.get_args(values), help=help_)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the synthetic identities (default: 0)")
+    help_ = "as many draws of identities, of successive seeds, count alike: one says little (default: 1)"
+    parser.add_argument("--draws", type=int, default=1, metavar="N", help=help_)
     help_ = "look at every N-th frame, and at the one after it (default: 1)"
     parser.add_argument("--every", type=int, default=1, metavar="N", help=help_)
     help_ = "pictures of other people, one of each: the threshold is read from them, and they join the gallery"
@@ -100,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if args.every < 1:
         raise UsageError("--every must be at least 1")
+    if args.draws < 1:
+        raise UsageError("--draws must be at least 1")
     if args.reuse and not args.work:
         raise UsageError("--reuse needs --work, the folder of the earlier run")
     if not (args.models / _RECOGNISER).is_file():
@@ -132,16 +136,18 @@ def _evaluate(args: argparse.Namespace, work: Path) -> Evaluation:
     from deepprivacy_rt.weights import Weights
 
     attributes = read_groups(args.groups) if args.groups else {}
-    jobs = find_jobs(args.inputs, work)
+    jobs = find_jobs(args.inputs, work, args.draws)
     weights = Weights(report=_say)
     networks = _networks(args, weights)
     reference = held_out_embeddings(args.pack, networks.finder, networks.recogniser) if args.pack else None
     given = {name: getattr(args, name) for name in _FACE_OPTIONS if getattr(args, name)}
-    maker = CopyMaker(FaceConfig(seed=args.seed, **given), weights, args.weights)
+    makers = [
+        CopyMaker(FaceConfig(seed=args.seed + draw, **given), weights, args.weights) for draw in range(args.draws)
+    ]
     with _progress(len(jobs) + 1) as on_step:
         return evaluate(
             jobs,
-            maker,
+            makers,
             networks,
             every=args.every,
             cache_folder=work / "found",
@@ -152,12 +158,13 @@ def _evaluate(args: argparse.Namespace, work: Path) -> Evaluation:
         )
 
 
-def find_jobs(inputs: Sequence[str], work: Path) -> list[Job]:
+def find_jobs(inputs: Sequence[str], work: Path, draws: int = 1) -> list[Job]:
     """Return the files to evaluate. Raises UsageError for an input that is none."""
-    from deepprivacy_rt.evaluation.copies import TREATMENTS
+    from deepprivacy_rt.evaluation.copies import TREATMENTS, copy_name
     from deepprivacy_rt.evaluation.evaluate import Job
 
-    plans = {name: make_plan(inputs, f"{work / name}/", overwrite=True) for name in TREATMENTS}
+    names = (*TREATMENTS, *(copy_name(draw) for draw in range(1, draws)))
+    plans = {name: make_plan(inputs, f"{work / name}/", overwrite=True) for name in names}
     refusals = next(iter(plans.values())).refusals
     if refusals:
         raise UsageError(f"{refusals[0].source}: {refusals[0].cause}")

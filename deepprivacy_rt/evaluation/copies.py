@@ -24,6 +24,11 @@ TREATMENTS = (GENERATED, *FLOORS)
 _OUTPUT = OutputConfig(audio=False, overwrite=True)
 
 
+def copy_name(draw: int) -> str:
+    """Return what the generated copies of a draw of identities, counted from 0, are called."""
+    return GENERATED if draw == 0 else f"{GENERATED}-{draw + 1}"
+
+
 class RememberedDetector:
     """Asks a detector once for each frame of a file: all treatments cover the same faces, and detection is paid once.
 

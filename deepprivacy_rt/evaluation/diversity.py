@@ -40,15 +40,15 @@ class Variants:
 
 
 def make_variants(
-    maker: CopyMaker, treatment: str, contexts: Sequence[Context], finder: FaceFinder, recogniser: Recogniser
+    makers: Sequence[CopyMaker], treatment: str, contexts: Sequence[Context], finder: FaceFinder, recogniser: Recogniser
 ) -> Variants | None:
-    """Cover each context with several identities. Contexts whose face the pipeline missed are left out.
+    """Cover each context with several identities of each maker. Contexts whose face the pipeline missed are left out.
 
     Returns None where fewer than two contexts are left.
     """
     names, rows, originals, pictures = [], [], [], []
     for context in contexts:
-        images = maker.variants(treatment, context.image, range(LATENTS))
+        images = [one for maker in makers for one in maker.variants(treatment, context.image, range(LATENTS))]
         box = context.face.box
         if any(exposed_share(context.image, image, box, [box]) > EXPOSED_SHARE for image in images):
             continue

@@ -14,7 +14,7 @@ from deepprivacy_rt.audit.faces import FaceFinder
 from deepprivacy_rt.audit.recogniser import Recogniser
 from deepprivacy_rt.audit.thresholds import Threshold
 from deepprivacy_rt.errors import DeepPrivacyError, SinkError, SourceError, StageError, UsageError
-from deepprivacy_rt.evaluation.copies import GENERATED, TREATMENTS, CopyMaker
+from deepprivacy_rt.evaluation.copies import GENERATED, TREATMENTS, CopyMaker, copy_name
 from deepprivacy_rt.evaluation.diversity import MOST_CONTEXTS, Variants, make_variants
 from deepprivacy_rt.evaluation.groups import Attributes
 from deepprivacy_rt.evaluation.observer import Context, FileRun, Observer
@@ -34,7 +34,7 @@ class Job:
 
     :ivar name: unique, for reports.
     :ivar input: the input it belongs to.
-    :ivar targets: where its copies go, by treatment.
+    :ivar targets: where its copies go, by treatment; those of further draws by ``copy_name``.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Evaluation:
 
 def evaluate(
     jobs: Sequence[Job],
-    maker: CopyMaker,
+    makers: Sequence[CopyMaker],
     networks: Networks,
     *,
     every: int,
@@ -80,6 +80,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate all files; one that fails does not end the others, but where all fail that is raised.
 
+    :param makers: one for each draw of identities; the first one makes the floors, too.
     :param every: look at every n-th frame and the one after it.
     :param cache_folder: for what is found in the originals, which every treatment needs; holds biometric data.
     :param reuse: measure copies that are there already, without making them again.
@@ -101,21 +102,23 @@ def evaluate(
         on_step(job.name)
         observer = Observer(job.name, networks.mesh)
         try:
-            missing = {name: path for name, path in job.targets.items() if not (reuse and path.is_file())}
-            maker.make(job.source, missing, identity=number * _IDENTITIES)
-            looks = {treatment: _look(examiner, observer, job, treatment) for treatment in TREATMENTS}
+            _make_copies(job, makers, number * _IDENTITIES, reuse=reuse)
+            looks = {treatment: [_look(examiner, observer, job, treatment)] for treatment in TREATMENTS}
+            looks[GENERATED] += [_look(examiner, observer, job, GENERATED, draw) for draw in range(1, len(makers))]
         except (SourceError, SinkError, StageError, UsageError) as error:
             failures.append(error)
             continue
-        for treatment, run in looks.items():
-            runs[treatment].append(run)
+        for treatment, seen in looks.items():
+            runs[treatment] += seen
         if number in chosen and observer.context is not None:
             contexts.append(observer.context)
     if len(failures) == len(jobs):
         raise failures[0]
     on_step("other identities")
     variants: dict[str, Variants | None] = {
-        treatment: make_variants(maker, treatment, contexts, networks.finder, networks.recogniser)
+        treatment: make_variants(
+            makers if treatment == GENERATED else makers[:1], treatment, contexts, networks.finder, networks.recogniser
+        )
         for treatment in (GENERATED, "pixelate", "solid")
     }
     results = summarise(runs, networks.threshold, variants, reference, attributes or {})
@@ -124,7 +127,17 @@ def evaluate(
     return Evaluation(results, runs, variants, failed)
 
 
-def _look(examiner: Examiner, observer: Observer, job: Job, treatment: str) -> FileRun:
+def _make_copies(job: Job, makers: Sequence[CopyMaker], identity: int, *, reuse: bool) -> None:
+    missing = {name: path for name, path in job.targets.items() if not (reuse and path.is_file())}
+    others = {copy_name(draw): draw for draw in range(1, len(makers))}
+    makers[0].make(job.source, {name: path for name, path in missing.items() if name not in others}, identity)
+    for name, draw in others.items():
+        if name in missing:
+            makers[draw].make(job.source, {GENERATED: missing[name]}, identity)
+
+
+def _look(examiner: Examiner, observer: Observer, job: Job, treatment: str, draw: int = 0) -> FileRun:
     observer.begin()
-    audit = examiner.examine(job.source, job.targets[treatment], name=job.name, on_face=observer.see)
-    return FileRun(job.input, is_image(job.source), audit, observer.measures)
+    copy = job.targets[copy_name(draw) if treatment == GENERATED else treatment]
+    audit = examiner.examine(job.source, copy, name=job.name, on_face=observer.see)
+    return FileRun(job.input, is_image(job.source), audit, observer.measures, draw)

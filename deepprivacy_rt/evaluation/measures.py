@@ -33,7 +33,7 @@ LEAST_MOUTH, LEAST_EYES = 0.02, 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One face in one frame. :ivar track: its file and track, the unit of all intervals."""
+    """One face in one frame. :ivar track: its file and track, the unit of all intervals, whatever was drawn for it."""
 
     run: FileRun
     record: FaceRecord
@@ -142,12 +142,12 @@ def _flicker(faces: Sequence[Sample]) -> Estimate:
 
 
 def _tracks(faces: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
-    """Yield the tracks of videos that are long enough."""
-    tracks: dict[str, list[Sample]] = defaultdict(list)
+    """Yield the tracks of videos that are long enough, once for each draw of identities."""
+    tracks: dict[tuple[str, int], list[Sample]] = defaultdict(list)
     for face in faces:
         if not face.run.still:
-            tracks[face.track].append(face)
-    return ((name, members) for name, members in tracks.items() if len(members) >= LEAST_MOMENTS)
+            tracks[face.track, face.run.draw].append(face)
+    return ((name, members) for (name, _), members in tracks.items() if len(members) >= LEAST_MOMENTS)
 
 
 def _steadiness(faces: Sequence[Sample]) -> Estimate:

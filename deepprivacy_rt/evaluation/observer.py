@@ -42,12 +42,14 @@ class FileRun:
 
     :ivar audit: exposure, faces kept and embeddings.
     :ivar measures: by the faces' places in ``audit.faces``; None for small faces.
+    :ivar draw: which draw of identities the copy shows, from 0.
     """
 
     input: str
     still: bool
     audit: FileAudit
     measures: list[FaceMeasures | None]
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -62,11 +62,12 @@ def html_page(evaluation: Evaluation, title: str) -> str:
 
 def _side_by_side(evaluation: Evaluation) -> list[str]:
     """Return ordinary faces under all treatments: the books of examples choose the same places in every copy."""
+    first = {treatment: [run for run in runs if run.draw == 0] for treatment, runs in evaluation.runs.items()}
     pictures = {
         treatment: {_place(run.audit.name, one): one.picture for run in runs for one in _ordinary(run.audit.examples)}
-        for treatment, runs in evaluation.runs.items()
+        for treatment, runs in first.items()
     }
-    chosen = worst([run.audit for run in evaluation.runs[GENERATED]], "ordinary", _MOST)
+    chosen = worst([run.audit for run in first[GENERATED]], "ordinary", _MOST)
     parts = [f"<h2>Ordinary faces: original, {', '.join(TREATMENTS)} (original: encoded again)</h2>"]
     for name, example in chosen:
         place = _place(name, example)

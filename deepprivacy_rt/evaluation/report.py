@@ -74,8 +74,9 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def text(results: Results) -> str:
     """Return everything for the terminal."""
     counts = f"{results.files} files, {results.frames} frames looked at, {results.faces} faces of 48 px or more"
+    drawn = f", {results.draws} draws of identities" if results.draws > 1 else ""
     limit = f"same person: similarity above {results.threshold.value:.3f} ({results.threshold.origin})"
-    parts = [f"{counts} on {results.tracks} tracks; {limit}", "", markdown(HEAD, main_rows(results))]
+    parts = [f"{counts} on {results.tracks} tracks{drawn}; {limit}", "", markdown(HEAD, main_rows(results))]
     for column, groups in results.by_group.items():
         parts += ["", f"generated faces by {column}", "", markdown(GROUP_HEAD, group_rows(groups))]
     if results.spreads:
@@ -90,6 +91,7 @@ def to_json(results: Results) -> dict[str, object]:
         "files": results.files,
         "frames": results.frames,
         "faces": results.faces,
+        "draws": results.draws,
         "tracks": results.tracks,
         "threshold": round(results.threshold.value, 4),
         "threshold_origin": results.threshold.origin,

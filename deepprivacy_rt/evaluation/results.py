@@ -35,6 +35,7 @@ class Results:
 
     :ivar frames: of the originals, looked at.
     :ivar faces: of at least 48 px, over all these frames.
+    :ivar draws: of identities; each counts every face once more.
     :ivar notes: what a reader of a row has to know, by its key.
     :ivar by_input: the rows for each input alone.
     :ivar by_group: for each column of the group table and each group in it, the rows of the generated faces.
@@ -46,6 +47,7 @@ class Results:
     faces: int
     tracks: int
     threshold: Threshold
+    draws: int = 1
     values: Values = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -75,13 +77,15 @@ def summarise(
     :param attributes: group columns; may be empty.
     """
     faces: Faces = {name: samples(part) for name, part in runs.items()}
-    large = [face for face in faces[GENERATED] if face.record.face.size >= LARGE]
+    first = [run for run in runs[GENERATED] if run.draw == 0]
+    large = [face for face in faces[GENERATED] if face.run.draw == 0 and face.record.face.size >= LARGE]
     results = Results(
-        files=len(runs[GENERATED]),
-        frames=sum(run.audit.frames for run in runs[GENERATED]),
+        files=len(first),
+        frames=sum(run.audit.frames for run in first),
         faces=len(large),
         tracks=len({face.track for face in large}),
         threshold=threshold,
+        draws=1 + max((run.draw for run in runs[GENERATED]), default=0),
     )
     known: dict[str, str] = {}
     for named in attributes.values():
@@ -105,7 +109,7 @@ def summarise(
             results.by_input[name] = _values(part_of, threshold, guessed)
     for column, group_of in attributes.items():
         _add_groups(results, faces, guessed, column, group_of)
-    results.doubts += _doubts(runs[GENERATED])
+    results.doubts += _doubts(first)
     return results
 
 

@@ -21,6 +21,10 @@ from deepprivacy_rt.realtime.stats import Counts, Meter, OutputStatus
 from deepprivacy_rt.stages import Sink, SoundSink
 from deepprivacy_rt.types import SafeFrame, Sound
 
+_GAPS = 2.5
+"""Times the usual gap between two frames after which none will come, it seems."""
+_GAP_KEPT = 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class PresenterSettings:
@@ -28,6 +32,8 @@ class PresenterSettings:
 
     :ivar stall: without a new frame for so long, the last safe one is shown again.
     :ivar hold: without a new frame for so long, the slate is shown.
+    :ivar longest_hold: the same on a machine so slow that frames come at such intervals: slate and picture in turns
+        are worse to look at than a still.
     :ivar tick: time between two repeated frames or slates.
     :ivar stale: a frame captured longer ago than this is not shown any more.
     :ivar first_retry, last_retry: pauses before a sink that failed is opened again; each is twice the one before.
@@ -36,6 +42,7 @@ class PresenterSettings:
 
     stall: float = 0.2
     hold: float = 0.6
+    longest_hold: float = 2.0
     tick: float = 0.1
     stale: float = 2.0
     first_retry: float = 0.5
@@ -65,7 +72,7 @@ class Presenter:
         self._counts, self._meter = Counts(), Meter()
         self._state, self._detail = "opening", ""
         self._shown: SafeFrame | None = None
-        self._shown_at = 0.0
+        self._shown_at = self._gap = 0.0
         self._index, self._pts = 0, Fraction(-1)
         self._latency = 0.0
         self._sound = LipSync()
@@ -156,8 +163,9 @@ class Presenter:
             self._latency = now - float(frame.pts)
             height, width = frame.image.shape[:2]
             self._size = width, height
-            self._shown, self._shown_at = frame, now
-        if self._gate.closed or self._shown is None or now - self._shown_at > settings.hold:
+            self._mark(now)
+            self._shown = frame
+        if self._gate.closed or self._shown is None or now - self._shown_at > self._hold():
             kind, picture = "slates", slate(*self._size, 0, Fraction(0))
             self._shown = None
         elif frame is not None:
@@ -173,6 +181,14 @@ class Presenter:
             self._meter.add(done, done - float(frame.pts))
             return settings.stall
         return settings.tick
+
+    def _mark(self, now: float) -> None:
+        """Note that a new frame came: a long gap counts at once, and is forgotten over the frames after it."""
+        gap = min(now - self._shown_at, self._settings.longest_hold / _GAPS) if self._shown_at else 0.0
+        self._gap, self._shown_at = max(gap, _GAP_KEPT * self._gap), now
+
+    def _hold(self) -> float:
+        return max(self._settings.hold, _GAPS * self._gap)
 
     def _write_sound(self, sink: Sink, silent: bool, now: float) -> None:
         """Let sound out up to the picture that is due now, or none at all beside the slate."""
