@@ -28,7 +28,7 @@ from deepprivacy_rt.types import Coverage, Detection, Image
 from deepprivacy_rt.weights import Weights
 
 Floats = np.ndarray
-SOON = 10.0
+SOON = 60.0
 """Seconds after which a call that should have come back hangs."""
 pytestmark = pytest.mark.timeout(120)
 

@@ -141,6 +141,7 @@ def test_draws_count_alike(shared: Path, tmp_path: Path) -> None:
     one, other = (part["keypoint_error"]["generated"]["value"] for part in measures[:2])
     assert one != other and error["value"] == pytest.approx((one + other) / 2, abs=2e-5)
     assert measures[2]["keypoint_error"]["original"] == measures[0]["keypoint_error"]["original"]
+    assert measures[2]["rank_1"]["target"] == measures[0]["rank_1"]["target"]
     assert measures[2]["latents"]["note"] == "2 contexts, 8 latents each"
     assert "2 draws of identities" in done.stdout
 
