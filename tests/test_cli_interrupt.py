@@ -56,6 +56,50 @@ def test_a_signal_ends_a_run_within_two_seconds(tmp_path: Path, long_clip: Path,
     assert [file["state"] for file in report["files"]] == ["interrupted"]
 
 
+def test_under_nohup_a_terminal_that_closes_ends_nothing(tmp_path: Path, long_clip: Path) -> None:
+    words = ["nohup", *command("anonymize", long_clip, "-o", "out", "--json", *QUICK)]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    frames = [0]
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "progress":
+            frames.append(event["frames_done"])
+            if len(frames) == 2:
+                process.send_signal(signal.SIGHUP)
+            if len(frames) == 6:
+                break
+    process.terminate()
+    process.communicate(timeout=60)
+    assert len(frames) == 6 and frames[-1] > frames[1], "it went on"
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
+    tmp_path: Path, shared: Path, long_clip: Path, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        command("evaluate", long_clip, "--models", shared / "models"),
+        cwd=tmp_path,
+        env=environment() | {"TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 100
+    while not list(scratch.glob("deepprivacy-rt-evaluate-*/generated/.*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted"
+    assert list(scratch.glob("deepprivacy-rt-*")) == []
+
+
 def test_a_job_that_hangs_is_given_up(tmp_path: Path) -> None:
     script = (
         "import time, sys\n"

@@ -7,6 +7,7 @@ import time
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from deepprivacy_rt.realtime.gate import ARM_SECONDS, Gate
 from deepprivacy_rt.realtime.governor import PACES, Governor
@@ -91,6 +92,30 @@ def test_effort_falls_with_drops_and_rises_when_there_is_room() -> None:
         governor.update(1, 30 * second, 30, busy=0.3)
     assert governor.effort == PACES[0].name and replacer.turns_from == 2
     assert said[-1].startswith("room to spare")
+
+
+@pytest.mark.parametrize("paced", [True, False])
+def test_where_no_effort_is_low_enough_it_is_said_once_what_helps(paced: bool) -> None:
+    said: list[str] = []
+    governor = Governor(said.append)
+    governor.update(60, 1000, 1000, busy=1.0)  # nothing is ready yet
+    governor.attach(Detector() if paced else None, Replacer())
+    captured, dropped = 1000, 1000
+
+    def lose(share: float, seconds: int) -> None:
+        nonlocal captured, dropped
+        for _ in range(seconds):
+            captured, dropped = captured + 30, dropped + round(30 * share)
+            governor.update(1, captured, dropped, busy=1.0)
+
+    lose(0.5, len(PACES) - 2 + 4 if paced else 4)
+    lose(0.1, 1)
+    lose(0.5, 4)
+    assert not any("--size" in line for line in said)
+    lose(0.5, 1)
+    assert "50%" in said[-1] and "--size" in said[-1]
+    lose(0.5, 60)
+    assert sum("--size" in line for line in said) == 1
 
 
 def test_a_look_at_every_frame_takes_more_room_than_other_steps() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from deepprivacy_rt import __version__
 from deepprivacy_rt.cli.files import one_line
+from deepprivacy_rt.cli.interrupt import ended_as_by_ctrl_c
 from deepprivacy_rt.errors import DeepPrivacyError, EnvironmentProblem, UsageError
 
 COMMANDS = {
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = "--verbose" in arguments
     try:
         args = _parser(command).parse_args(arguments)
-        return int(_module(args.command).run(args))
+        with ended_as_by_ctrl_c():
+            return int(_module(args.command).run(args))
     except (UsageError, EnvironmentProblem) as error:
         return _fail(error, 2, verbose)
     except DeepPrivacyError as error:

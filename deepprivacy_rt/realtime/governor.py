@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,6 +40,8 @@ _START = 1
 _TOO_MANY = 0.05
 """Share of dropped frames above which effort is lowered."""
 _CALM_SECONDS = 10.0
+_MUCH, _LONG_SECONDS = 0.2, 5.0
+"""Share of dropped frames, and for how long, at which effort that cannot be lowered any more is not enough."""
 
 
 class Paced(Protocol):
@@ -61,7 +64,7 @@ class Governor:
         self._detector: Paced | None = None
         self._replacer: TakesTurns | None = None
         self._captured = self._dropped = 0
-        self._calm = 0.0
+        self._calm = self._short = 0.0
 
     @property
     def effort(self) -> str:
@@ -81,7 +84,10 @@ class Governor:
         """
         frames, lost = captured - self._captured, dropped - self._dropped
         self._captured, self._dropped = captured, dropped
-        if self._detector is None or frames <= 0:
+        if self._replacer is None or frames <= 0:
+            return
+        self._advise(seconds, lost / frames)
+        if self._detector is None:
             return
         if lost / frames > _TOO_MANY:
             self._calm = 0.0
@@ -93,6 +99,19 @@ class Governor:
                 self._move(-1)
         else:
             self._calm = 0.0
+
+    def _advise(self, seconds: float, lost: float) -> None:
+        """Say once what helps where nothing is left to lower. :param lost: share of the frames."""
+        if lost <= _MUCH or (self._detector is not None and self._level < len(PACES) - 1):
+            self._short = min(self._short, 0.0)
+            return
+        self._short += seconds
+        if self._short >= _LONG_SECONDS:
+            self._short = -math.inf
+            self._report(
+                f"still too slow: {lost:.0%} of the frames are left out; a smaller picture (--size), fewer (--rate) "
+                "or --filter solid take less"
+            )
 
     def _move(self, step: int) -> None:
         level = min(max(self._level + step, 0), len(PACES) - 1)
