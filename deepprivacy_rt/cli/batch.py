@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deepprivacy_rt.cli.files import file_id, place, same_file
 from deepprivacy_rt.errors import SinkError, UsageError
-from deepprivacy_rt.sources import is_image, is_video
+from deepprivacy_rt.sources import READ_ONLY_SUFFIXES, is_image, is_video
 
 MARK = "_anonymized"
 """What the default name of an output adds to the name of its input."""
@@ -168,11 +168,11 @@ def _target(found: _Found, output: str | None, to_folder: bool) -> Path:
 
 
 def _suffix(path: Path) -> str:
-    """Return the ending of the output: that of the input, or Matroska's, which holds everything."""
+    """Return the ending of the output: that of the input, or JPEG's or Matroska's, which hold everything."""
     from deepprivacy_rt.sinks.formats import output_format  # imports PyAV, which --help need not wait for
 
     if is_image(path):
-        return path.suffix
+        return ".jpg" if path.suffix.strip().lower() in READ_ONLY_SUFFIXES else path.suffix
     try:
         output_format(path)
     except SinkError:

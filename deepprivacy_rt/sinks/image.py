@@ -10,17 +10,18 @@ import numpy as np
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.media.container import reason, shown
 from deepprivacy_rt.media.exif import jpeg_with_exif, kept_exif, png_with_exif
+from deepprivacy_rt.media.heif import brands
 from deepprivacy_rt.media.info import ImageInfo
 from deepprivacy_rt.sinks.pending import PendingFile
 from deepprivacy_rt.types import SafeFrame
 
 _DEFAULT_QUALITY = 95
 _FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".png": "png", ".webp": "webp"}
-_FORMATS |= {".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff"}
+_FORMATS |= {".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".avif": "avif", ".jp2": "jp2"}
 
 
 class ImageSink:
-    """Writes one frame as JPEG, PNG, WebP, BMP or TIFF, 8 bits per channel, without any metadata.
+    """Writes one frame as JPEG, PNG, WebP, BMP, TIFF, AVIF or JPEG 2000, 8 bits per channel, without any metadata.
 
     The file appears under its name when it is complete; on an exception nothing is left behind.
 
@@ -39,7 +40,7 @@ class ImageSink:
         """
         :param path: output; its ending chooses the format.
         :param source: facts about the input.
-        :param quality: 1 to 100, higher is better, for JPEG and WebP.
+        :param quality: 1 to 100, higher is better, for JPEG, WebP and AVIF.
         :param keep_metadata: True takes the EXIF tags along (JPEG and PNG), but never thumbnails, maker notes or the
             orientation, which is applied already.
         :param overwrite: True replaces an existing file, but never the input.
@@ -93,6 +94,7 @@ class ImageSink:
         settings = {
             "jpeg": [cv2.IMWRITE_JPEG_QUALITY, self._quality],
             "webp": [cv2.IMWRITE_WEBP_QUALITY, self._quality],
+            "avif": [cv2.IMWRITE_AVIF_QUALITY, self._quality],
         }
         pixels = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
         if self._source.channels == 1 and np.array_equal(pixels, np.repeat(pixels[..., :1], 3, axis=2)):
@@ -106,7 +108,11 @@ class ImageSink:
     def _with_metadata(self, data: bytes) -> bytes:
         if not self._keep_metadata:
             return data
-        exif = kept_exif(self._source.path.read_bytes())
+        original = self._source.path.read_bytes()
+        if brands(original):
+            self.notes.append("EXIF tags were dropped: they are not read from HEIC and AVIF")
+            return data
+        exif = kept_exif(original)
         if exif and self._kind == "jpeg":
             return jpeg_with_exif(data, exif)
         if exif and self._kind == "png":

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+READ_ONLY_SUFFIXES = (".heic", ".heif")
+"""Endings of pictures that are read and not written: encoders of HEVC are GPL, or cost a fee."""
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"),
+    *READ_ONLY_SUFFIXES,
+)
 """Endings, in lower case, that an image source reads."""
 
 VIDEO_SUFFIXES = (

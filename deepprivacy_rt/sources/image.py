@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from deepprivacy_rt.errors import SourceError
 from deepprivacy_rt.media.container import check_regular, reason, shown
 from deepprivacy_rt.media.exif import exif_orientation
+from deepprivacy_rt.media.heif import decode_heif
 from deepprivacy_rt.media.info import ImageInfo
 from deepprivacy_rt.media.orientation import Orientation
 from deepprivacy_rt.types import Frame, Image
 
+_KINDS = "JPEG, PNG, WebP, BMP, TIFF, HEIC, AVIF, JPEG 2000"
 MAX_PIXELS = 1 << 28
 """Pictures above 268 megapixels are refused, before a decompression bomb fills the memory."""
 
 
 class ImageSource:
-    """Reads a JPEG, PNG, WebP, BMP or TIFF file as one upright RGB frame at time 0.
+    """Reads a JPEG, PNG, WebP, BMP, TIFF, HEIC, AVIF or JPEG 2000 file as one upright RGB frame at time 0.
 
     The EXIF orientation is applied, 16 bits per channel are reduced to 8, grey becomes RGB, and transparent pixels
     are shown over white (the colours hidden under full transparency are never read out). Of several pages the first.
@@ -44,7 +46,7 @@ class ImageSource:
             data = self.path.read_bytes()
         except OSError as error:
             raise SourceError(f"{shown(self.path)}: cannot be read: {reason(error)}") from error
-        pixels = self._decode(data)
+        pixels = self._decoded(data)
         exif = exif_orientation(data)
         image = Orientation.from_exif(exif).upright(self._to_rgb(pixels))
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -60,14 +62,24 @@ class ImageSource:
         if self._image is not None:
             yield Frame(self._image, 0, Fraction(0))
 
-    def _decode(self, data: bytes) -> NDArray[np.generic]:
+    def _decoded(self, data: bytes) -> NDArray[np.generic]:
+        """Return grey, BGR or BGRA; not upright where there is an EXIF orientation that ``exif_orientation`` reads."""
+        try:
+            found = decode_heif(data, MAX_PIXELS)
+        except SourceError as error:
+            raise SourceError(f"{shown(self.path)}: {error}") from error
+        if found is None:
+            return self._by_opencv(data)
+        return np.asarray(cv2.cvtColor(found, cv2.COLOR_RGBA2BGRA if found.shape[2] == 4 else cv2.COLOR_RGB2BGR))
+
+    def _by_opencv(self, data: bytes) -> NDArray[np.generic]:
         flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
         try:
             pixels: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except (cv2.error, MemoryError) as error:
             raise SourceError(f"{shown(self.path)}: cannot be decoded: {reason(error)}") from error
         if pixels is None:
-            raise SourceError(f"{shown(self.path)}: is no JPEG, PNG, WebP, BMP or TIFF picture, or damaged")
+            raise SourceError(f"{shown(self.path)}: is no picture that can be read ({_KINDS}), or damaged")
         if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
             raise SourceError(f"{shown(self.path)}: is larger than {MAX_PIXELS >> 20} megapixels")
         return pixels
