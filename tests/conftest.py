@@ -13,6 +13,7 @@ import pytest
 
 from deepprivacy_rt.weights import Weights
 
+pytest_plugins = ("pytester", "stillness")
 PACKED_PICTURES = 24
 
 

@@ -97,7 +97,7 @@ class Player(threading.Thread):
             self.exit_took = time.monotonic() - left
             self.error = error
 
-    def finish(self, seconds: float = 10.0) -> None:
+    def finish(self, seconds: float = 60.0) -> None:
         """Stop and wait."""
         self._stop_asked.set()
         self.join(seconds)

@@ -58,7 +58,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 15.0) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
     """Wait until somebody listens; the connection that proves it is closed again."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

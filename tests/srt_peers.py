@@ -121,10 +121,10 @@ class Recorder(_Peer):
         """End in order: what it holds back is written."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None
 
-    def until_bytes(self, count: int, seconds: float = 20) -> None:
+    def until_bytes(self, count: int, seconds: float = 60) -> None:
         """Wait until so much more was recorded."""
         wanted, until = self.file.stat().st_size + count, time.monotonic() + seconds
         while self.file.stat().st_size < wanted:

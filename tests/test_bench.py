@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from stillness import ByTheClock
 
 from deepprivacy_rt.bench.crowd import Scene, crowd
 from deepprivacy_rt.bench.machine import MemoryPeaks
@@ -89,7 +90,9 @@ def test_ratios_are_new_by_old(measured: Path) -> None:
     assert re.findall(r"320x240, 0 faces +([0-9.]+)", told) == ["4.00"]
 
 
-def test_a_clip_played_live_and_compared(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clip_played_live_and_compared(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_the_clock: ByTheClock
+) -> None:
     words = ["--mode", "live", "--filter", "solid", "--input", str(CLIP), "--rate", "20"]
     words += ["--output", str(tmp_path / "l.json"), "--compare", str(measured / "a.json")]
     assert main(["bench", *words, *QUICK]) == 0
@@ -99,12 +102,16 @@ def test_a_clip_played_live_and_compared(measured: Path, tmp_path: Path, capsys:
     (cell,) = run.cells
     assert run.settings["input"]["name"] == CLIP.name and cell.faces_placed is None and cell.faces_covered > 0
     drops = cell.drops.total
-    assert cell.fps <= 30 and 0 <= drops <= 20 and cell.frames + drops == pytest.approx(20 * cell.seconds, abs=3)
-    assert cell.latency_ms.p50 < 1500 and cell.pace and cell.encoder == "none" and "encode" not in cell.stages
+    assert cell.fps <= 30 and cell.pace and cell.encoder == "none" and "encode" not in cell.stages
+    with by_the_clock:
+        assert 0 <= drops <= 20 and cell.frames + drops == pytest.approx(20 * cell.seconds, abs=3)
+        assert cell.latency_ms.p50 < 1500
 
 
 @pytest.mark.parametrize("mode", ["file", "live"])
-def test_several_streams_in_one_process(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_streams_in_one_process(
+    mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_the_clock: ByTheClock
+) -> None:
     words = ["--mode", mode, "--rate", "8", "--faces", "1", "--streams", "3,1", *QUICK]
     words += ["--encoder", "none"] if mode == "file" else []
     assert main(["bench", *words, "--seconds", "1.5", "--output", str(tmp_path / "s.json")]) == 0
@@ -114,14 +121,18 @@ def test_several_streams_in_one_process(mode: str, tmp_path: Path, capsys: pytes
     one, three = run.cells
     assert (one.streams, three.streams) == (1, 3) and one.key != three.key
     assert len(three.fps_by_stream) == 3 and sum(three.fps_by_stream) == pytest.approx(three.fps, abs=0.01)
-    assert min(three.fps_by_stream) > 0.3 * max(three.fps_by_stream) > 0
+    assert min(three.fps_by_stream) > 0
+    with by_the_clock:
+        assert min(three.fps_by_stream) > 0.3 * max(three.fps_by_stream)
     assert one.faces_generated == three.faces_generated == 1
     assert one.batch_mean == 1 and three.batch_mean is not None and 1 <= three.batch_mean <= 3
     if mode == "live":
-        assert three.fps > 1.5 * one.fps  # as many frames as three cameras send
+        with by_the_clock:
+            assert three.fps > 1.5 * one.fps  # as many frames as three cameras send
     else:
-        assert three.latency_ms.p50 > one.latency_ms.p50  # they share the processor
         assert three.batch_mean > 1
+        with by_the_clock:
+            assert three.latency_ms.p50 > one.latency_ms.p50  # they share the processor
 
 
 class _Fails:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import CLIP, QUICK, REPOSITORY, command, environment, ffmpeg, leftovers
+from stillness import ByTheClock
 
 MOST_SECONDS = 2.0
 
@@ -31,7 +32,9 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_within_two_seconds(tmp_path: Path, long_clip: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_run_within_two_seconds(
+    tmp_path: Path, long_clip: Path, number: signal.Signals, by_the_clock: ByTheClock
+) -> None:
     words = ["anonymize", long_clip, CLIP, "-o", "out", "--json", "--report", "report.json", *QUICK]
     process = subprocess.Popen(
         command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -43,8 +46,9 @@ def test_a_signal_ends_a_run_within_two_seconds(tmp_path: Path, long_clip: Path,
     assert leftovers(tmp_path), "it writes under a temporary name"
     begin = time.monotonic()
     process.send_signal(number)
-    rest, errors = process.communicate(timeout=20)
-    assert time.monotonic() - begin < MOST_SECONDS
+    rest, errors = process.communicate(timeout=60)
+    with by_the_clock:
+        assert time.monotonic() - begin < MOST_SECONDS
     assert process.returncode == 1
     assert errors.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in errors
@@ -95,12 +99,12 @@ def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(number)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=100)[1]
     assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted"
     assert list(scratch.glob("deepprivacy-rt-*")) == []
 
 
-def test_a_job_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_a_job_that_hangs_is_given_up(tmp_path: Path, by_the_clock: ByTheClock) -> None:
     script = (
         "import time, sys\n"
         "from deepprivacy_rt.cli.interrupt import UnresponsiveError, run_interruptibly\n"
@@ -119,12 +123,13 @@ def test_a_job_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert process.stdout.readline() == "at work\n"
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "given up\n"
-    assert time.monotonic() - begin < MOST_SECONDS
+    assert process.communicate(timeout=60)[0] == "given up\n"
+    with by_the_clock:
+        assert time.monotonic() - begin < MOST_SECONDS
     assert process.returncode == 1
 
 
-def test_an_encoder_that_hangs_leaves_no_file_behind(tmp_path: Path) -> None:
+def test_an_encoder_that_hangs_leaves_no_file_behind(tmp_path: Path, by_the_clock: ByTheClock) -> None:
     script = (
         "import sys, time\n"
         "from deepprivacy_rt.cli.main import main\n"
@@ -142,8 +147,9 @@ def test_an_encoder_that_hangs_leaves_no_file_behind(tmp_path: Path) -> None:
     assert leftovers(tmp_path)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=20)[1]
-    assert time.monotonic() - begin < MOST_SECONDS
+    errors = process.communicate(timeout=60)[1]
+    with by_the_clock:
+        assert time.monotonic() - begin < MOST_SECONDS
     assert process.returncode == 1
     assert errors.splitlines()[-1].startswith("error: interrupted")
     assert leftovers(tmp_path) == []

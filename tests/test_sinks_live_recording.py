@@ -16,6 +16,7 @@ import av
 import psutil
 import pytest
 from live_pictures import Player, colour_error, number, picture, safe
+from stillness import ByTheClock
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.sinks.live_encoding import LivePicture
@@ -29,14 +30,16 @@ def read(path: Path) -> list[tuple[float, Image]]:
 
 
 def opened(sink: RecordingSink, player: Player) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not sink.encoder and player.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
     assert sink.encoder, player.error
 
 
 @pytest.mark.parametrize("ending", [".mkv", ".mp4"])
-def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(tmp_path: Path, ending: str) -> None:
+def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
+    tmp_path: Path, ending: str, by_the_clock: ByTheClock
+) -> None:
     sink = RecordingSink(RecordingSettings(tmp_path / f"live{ending}"))
     player = Player(sink)
     player.start()
@@ -46,10 +49,11 @@ def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(tmp_path:
     assert sink.pid is not None
     written = player.written
     os.kill(sink.pid, signal.SIGKILL)
-    assert "ended by signal 9" in player.wait_for_error(5)
+    assert "ended by signal 9" in player.wait_for_error(60)
     found = read(sink.path)
-    assert number(found[-1][1]) >= written - 45
     assert max(colour_error(image) for _, image in found) < 6
+    with by_the_clock:
+        assert number(found[-1][1]) >= written - 45
 
 
 def test_program_killed_in_the_middle_leaves_a_complete_file(tmp_path: Path) -> None:
@@ -66,7 +70,7 @@ def test_program_killed_in_the_middle_leaves_a_complete_file(tmp_path: Path) -> 
         ]
     )
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not (path.exists() and path.stat().st_size > 10_000) and time.monotonic() < until:
             time.sleep(0.05)
         children = psutil.Process(program.pid).children()
@@ -74,7 +78,7 @@ def test_program_killed_in_the_middle_leaves_a_complete_file(tmp_path: Path) -> 
         program.kill()
         program.wait()
     assert len(children) == 1
-    psutil.wait_procs(children, timeout=5)
+    psutil.wait_procs(children, timeout=30)
     assert not children[0].is_running()
     found = read(path)
     numbers = [number(image) for _, image in found]
@@ -90,7 +94,7 @@ def test_uneven_times_are_kept(tmp_path: Path, ending: str) -> None:
         for index, pts in enumerate(times):
             sink.write(safe(picture(index), index, 5000 + pts))
             if not index:
-                assert sink.wait_until_open(20)
+                assert sink.wait_until_open(60)
             time.sleep(0.1)  # the queue holds two
     found = read(sink.path)
     assert [number(image) for _, image in found] == list(range(len(gaps)))
@@ -106,7 +110,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "live-2.mkv").write_bytes(b"too")
     with RecordingSink(RecordingSettings(path)) as sink:
         sink.write(safe(picture(0), 0))
-        assert sink.wait_until_open(20)
+        assert sink.wait_until_open(60)
         assert sink.path == tmp_path / "live-3.mkv" and sink.path.exists()
     assert path.read_bytes() == b"precious"
     assert len(read(sink.path)) == 1
@@ -121,7 +125,7 @@ def test_a_recording_without_pictures_leaves_no_file(tmp_path: Path) -> None:
 def test_newest_pictures_win_where_the_encoder_is_too_slow(tmp_path: Path) -> None:
     with RecordingSink(RecordingSettings(tmp_path / "live.mkv")) as sink:
         sink.write(safe(picture(0), 0, Fraction(0)))
-        assert sink.wait_until_open(20) and sink.pid is not None
+        assert sink.wait_until_open(60) and sink.pid is not None
         os.kill(sink.pid, signal.SIGSTOP)
         for index in range(1, 60):
             sink.write(safe(picture(index), index, Fraction(index, 30)))
@@ -134,7 +138,7 @@ def test_newest_pictures_win_where_the_encoder_is_too_slow(tmp_path: Path) -> No
 def test_ctrl_c_is_for_the_program_and_not_for_its_child(tmp_path: Path) -> None:
     with RecordingSink(RecordingSettings(tmp_path / "live.mkv")) as sink:
         sink.write(safe(picture(0), 0))
-        assert sink.wait_until_open(20) and sink.pid is not None
+        assert sink.wait_until_open(60) and sink.pid is not None
         assert os.getpgid(sink.pid) != os.getpgid(0)
         os.kill(sink.pid, signal.SIGINT)
         time.sleep(0.1)
@@ -145,21 +149,22 @@ def test_ctrl_c_is_for_the_program_and_not_for_its_child(tmp_path: Path) -> None
 def test_an_error_of_the_engine_keeps_what_was_recorded(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), RecordingSink(RecordingSettings(tmp_path / "live.mp4")) as sink:
         sink.write(safe(picture(0), 0))
-        assert sink.wait_until_open(20)
+        assert sink.wait_until_open(60)
         raise ZeroDivisionError
     assert len(read(sink.path)) == 1
 
 
-def test_frames_beyond_the_rate_are_left_out_evenly(tmp_path: Path) -> None:
+def test_frames_beyond_the_rate_are_left_out_evenly(tmp_path: Path, by_the_clock: ByTheClock) -> None:
     with RecordingSink(RecordingSettings(tmp_path / "live.mkv", LivePicture(rate=Fraction(15)))) as sink:
         for index in range(60):
             sink.write(safe(picture(index), index, Fraction(index, 30)))
             if not index:
-                assert sink.wait_until_open(20)
+                assert sink.wait_until_open(60)
             time.sleep(0.02)
     numbers = [number(image) for _, image in read(sink.path)]
-    assert 29 <= len(numbers) <= 35
-    assert max(b - a for a, b in pairwise(numbers)) <= 3
+    assert len(numbers) <= 35
+    with by_the_clock:
+        assert len(numbers) >= 29 and max(b - a for a, b in pairwise(numbers)) <= 3
 
 
 def test_a_folder_that_is_not_there_is_one_line() -> None:
@@ -174,10 +179,11 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_file(tmp_path: Path
     player = Player(sink)
     player.start()
     opened(sink, player)
-    time.sleep(1.5)
+    while player.written < 45 and player.is_alive():
+        time.sleep(0.02)
     assert sink.pid is not None
     resource.prlimit(sink.pid, resource.RLIMIT_FSIZE, (sink.path.stat().st_size + 1000, resource.RLIM_INFINITY))
-    message = player.wait_for_error(10)
+    message = player.wait_for_error(60)
     assert message == f"{sink.path}: cannot be written: File too large; check that the disk is not full"
     assert len(read(sink.path)) > 10
 

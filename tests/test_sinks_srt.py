@@ -13,6 +13,7 @@ import psutil
 import pytest
 from live_pictures import Player, colour_error, number, picture
 from srt_peers import ESCAPED, PASSPHRASE, Recorder, free_udp_port, recorder
+from stillness import ByTheClock
 
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media import libsrt
@@ -40,23 +41,24 @@ def started(sink: StreamSink) -> Player:
 
 
 def until_open(player: Player) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not player.sink.encoder and player.is_alive() and time.monotonic() < until:  # type: ignore[attr-defined]
         time.sleep(0.02)
     assert player.sink.encoder, player.error  # type: ignore[attr-defined]
 
 
-def check_content(peer: Recorder, least: int) -> None:
+def check_content(peer: Recorder, least: int, by_the_clock: ByTheClock) -> None:
     found = peer.images()
     numbers = [number(image) for _, image in found]
     assert len(found) >= least and numbers == sorted(set(numbers))
     assert max(colour_error(image) for _, image in found) < 6
-    # The picture that carries number n was made at n / 30 s.
-    assert found[-1][0] - found[0][0] == pytest.approx((numbers[-1] - numbers[0]) / 30, abs=0.15)
+    with by_the_clock:
+        # The picture that carries number n was made at n / 30 s.
+        assert found[-1][0] - found[0][0] == pytest.approx((numbers[-1] - numbers[0]) / 30, abs=0.15)
 
 
 def test_pictures_and_sound_arrive_with_the_passphrase_that_nobody_else_sees(
-    peer: Recorder, monkeypatch: pytest.MonkeyPatch
+    peer: Recorder, monkeypatch: pytest.MonkeyPatch, by_the_clock: ByTheClock
 ) -> None:
     port = free_udp_port()
     peer.start(port, passphrase=PASSPHRASE)
@@ -73,15 +75,18 @@ def test_pictures_and_sound_arrive_with_the_passphrase_that_nobody_else_sees(
     assert PASSPHRASE not in "\n".join([*child.cmdline(), *child.environ().values()])
     assert PASSPHRASE not in sink._explained(f"it said {PASSPHRASE}")
     player.finish()
-    assert player.error is None and player.longest < 1.0 and player.exit_took < 1.5
+    assert player.error is None
     time.sleep(0.3)
     peer.stop()
-    check_content(peer, 10)
     codec, seconds = peer.sound_seconds()
-    assert codec == "aac" and seconds > 1.5
+    assert codec == "aac"
+    check_content(peer, 10, by_the_clock)
+    with by_the_clock:
+        assert seconds > 1.5
+        assert player.longest < 1.0 and player.exit_took < 1.5
 
 
-def test_whoever_calls_is_sent_to_and_so_is_the_next(peer: Recorder) -> None:
+def test_whoever_calls_is_sent_to_and_so_is_the_next(peer: Recorder, by_the_clock: ByTheClock) -> None:
     port = free_udp_port()
     for last in (False, True):
         player = started(made(port, f"?mode=listener&passphrase={ESCAPED}", patience=1.0))
@@ -95,10 +100,10 @@ def test_whoever_calls_is_sent_to_and_so_is_the_next(peer: Recorder) -> None:
             player.finish()
             break
         peer.kill()
-        message = player.wait_for_error(12)
+        message = player.wait_for_error(60)
         assert f"srt://127.0.0.1:{port}?…: the connection was lost: " in message and "waiting for the next" in message
     peer.stop()
-    check_content(peer, 10)
+    check_content(peer, 10, by_the_clock)
 
 
 def test_the_end_is_not_thrown_away(peer: Recorder) -> None:
@@ -116,7 +121,9 @@ def test_the_end_is_not_thrown_away(peer: Recorder) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_a_server_that_is_gone_or_hangs_is_given_up_and_found_again(peer: Recorder, how: str) -> None:
+def test_a_server_that_is_gone_or_hangs_is_given_up_and_found_again(
+    peer: Recorder, how: str, by_the_clock: ByTheClock
+) -> None:
     port = free_udp_port()
     for last in (False, True):
         peer.start(port)
@@ -128,12 +135,14 @@ def test_a_server_that_is_gone_or_hangs_is_given_up_and_found_again(peer: Record
             assert player.error is None
             break
         getattr(peer, how)()
-        message = player.wait_for_error(12)
+        message = player.wait_for_error(60)
         assert "the connection was lost: the other side" in message and "\n" not in message
-        assert player.longest < 1.0 and player.exit_took < 1.5
+        failed = player
         peer.kill()
     peer.stop()
-    check_content(peer, 10)
+    check_content(peer, 10, by_the_clock)
+    with by_the_clock:
+        assert failed.longest < 1.0 and failed.exit_took < 1.5
 
 
 @pytest.mark.parametrize(
@@ -150,14 +159,14 @@ def test_with_another_passphrase_nothing_is_sent(peer: Recorder, theirs: str, la
     port = free_udp_port()
     peer.start(port, passphrase=theirs, lax=lax)
     player = started(made(port, ours))
-    message = player.wait_for_error(15)
+    message = player.wait_for_error(60)
     assert f"cannot be opened: {why}; write ?passphrase=" in message and "DEEPPRIVACY_SRT_PASSPHRASE" in message
     assert "geheim" not in message and "\n" not in message
     assert peer.file.stat().st_size == 0
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
-    message = started(made(free_udp_port())).wait_for_error(20)
+    message = started(made(free_udp_port())).wait_for_error(60)
     assert message.endswith("cannot be opened: the server does not answer; check address and network, and that the"
                             " server runs")  # fmt: skip
 
@@ -167,7 +176,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     with subprocess.Popen(["srt-live-transmit", "-q", f"srt://:{port}?mode=listener", "file://con"]) as other:
         time.sleep(0.5)
         try:
-            message = started(made(port, "?mode=listener")).wait_for_error(20)
+            message = started(made(port, "?mode=listener")).wait_for_error(60)
         finally:
             other.kill()
     assert f"port {port} cannot be listened on" in message and message.endswith("choose another port")
@@ -187,7 +196,7 @@ def test_the_child_ends_when_the_program_is_killed(peer: Recorder, options: str)
     program = subprocess.Popen([sys.executable, "-c", code, url, *filter(None, sys.path)])
     children: list[psutil.Process] = []
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not (children and children[0].net_connections()) and time.monotonic() < until:
             time.sleep(0.02)
             children = psutil.Process(program.pid).children()
@@ -195,7 +204,7 @@ def test_the_child_ends_when_the_program_is_killed(peer: Recorder, options: str)
         program.kill()
         program.wait()
     assert len(children) == 1
-    gone, _ = psutil.wait_procs(children, timeout=8)
+    gone, _ = psutil.wait_procs(children, timeout=30)
     assert gone == children
 
 

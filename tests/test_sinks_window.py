@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from live_pictures import QUARTERS, Player, colour_error, number, picture, safe
+from stillness import ByTheClock
 
 from deepprivacy_rt.errors import EnvironmentProblem
 from deepprivacy_rt.sinks.window import WindowSettings, WindowSink
@@ -56,7 +57,7 @@ def screen(folder: Path) -> Image:
 
 def first_picture(folder: Path) -> Image:
     """Wait for the picture: a busy machine takes seconds from the window to its first drawing."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.5)
         with contextlib.suppress(AssertionError, ValueError, IndexError):
@@ -76,12 +77,12 @@ def shown_picture(folder: Path) -> Image:
 
 
 def xdotool(*arguments: str) -> str:
-    return subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def the_window() -> str:
     """Wait for the window to be on the screen; return its id. A search fails where windows come and go meanwhile."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(subprocess.CalledProcessError):
             return xdotool("search", "--onlyvisible", "--class", "deepprivacy-rt").split()[0]
@@ -114,27 +115,33 @@ def press_the_cross(window: int) -> None:
     x11.XCloseDisplay(display)
 
 
-def test_pictures_are_shown_and_keys_are_reported(display: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_pictures_are_shown_and_keys_are_reported(
+    display: subprocess.Popen[bytes], tmp_path: Path, by_the_clock: ByTheClock
+) -> None:
     keys: queue.Queue[str] = queue.Queue()
     player = Player(WindowSink(WindowSettings(), keys.put))
     player.start()
     window = the_window()
     image = first_picture(tmp_path)
-    assert colour_error(image) < 2
-    assert 0 < player.written - number(image) < 60, "old pictures are shown"
+    behind = player.written - number(image)
+    assert colour_error(image) < 2 and behind > 0
+    with by_the_clock:
+        assert behind < 60, "old pictures are shown"
     xdotool("windowfocus", "--sync", window)
     for name, expected in (("p", "p"), ("space", "space"), ("Escape", "escape")):
         xdotool("key", name)
-        assert keys.get(timeout=5) == expected
+        assert keys.get(timeout=60) == expected
     player.finish()
-    assert player.error is None and player.longest < 1 and player.exit_took < 1.5
+    assert player.error is None
+    with by_the_clock:
+        assert player.longest < 1 and player.exit_took < 1.5
 
 
 def test_a_picture_larger_than_the_screen_is_shown_whole(display: subprocess.Popen[bytes], tmp_path: Path) -> None:
     player = Player(WindowSink(WindowSettings()), make=lambda index: picture(index, (1600, 1200)))
     player.start()
     the_window()
-    deadline, colours = time.monotonic() + 20, 0
+    deadline, colours = time.monotonic() + 60, 0
     while colours < len(QUARTERS) and time.monotonic() < deadline:
         time.sleep(0.5)
         image = screen(tmp_path).astype(int)
@@ -143,15 +150,18 @@ def test_a_picture_larger_than_the_screen_is_shown_whole(display: subprocess.Pop
     assert colours == len(QUARTERS)
 
 
-def test_display_that_hangs_ends_the_sink_and_nothing_else(display: subprocess.Popen[bytes]) -> None:
+def test_display_that_hangs_ends_the_sink_and_nothing_else(
+    display: subprocess.Popen[bytes], by_the_clock: ByTheClock
+) -> None:
     player = Player(WindowSink(WindowSettings(patience=1.0)))
     player.start()
     the_window()
-    assert player.sink.wait_until_open(20)  # type: ignore[attr-defined]
+    assert player.sink.wait_until_open(60)  # type: ignore[attr-defined]
     time.sleep(0.3)
     display.send_signal(signal.SIGSTOP)
-    assert "the display hangs" in player.wait_for_error(10)
-    assert player.longest < 1.5 and player.exit_took < 1.5
+    assert "the display hangs" in player.wait_for_error(60)
+    with by_the_clock:
+        assert player.longest < 1.5 and player.exit_took < 1.5
 
 
 def test_display_that_goes_away_is_a_sink_error(display: subprocess.Popen[bytes]) -> None:
@@ -159,7 +169,7 @@ def test_display_that_goes_away_is_a_sink_error(display: subprocess.Popen[bytes]
     player.start()
     the_window()
     display.kill()
-    assert "preview window: " in player.wait_for_error(10)
+    assert "preview window: " in player.wait_for_error(60)
 
 
 @pytest.mark.parametrize("display_name", ["", ":4711"])
@@ -188,7 +198,7 @@ def test_closed_window_stays_closed_without_an_error(display: subprocess.Popen[b
         window = the_window()
         time.sleep(0.5)
         press_the_cross(int(window))
-        assert keys.get(timeout=5) == "close"
+        assert keys.get(timeout=60) == "close"
         for index in range(1, 20):
             sink.write(safe(picture(index), index))
             time.sleep(0.02)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from file_server import Server
 from live_helpers import RtspServer, Watch, clock_age_ms, rtsp_server, threads_and_descriptors
+from stillness import ByTheClock
 
 from deepprivacy_rt.errors import SourceError, UsageError
 from deepprivacy_rt.sources.network import NetworkSource
@@ -44,17 +45,21 @@ def all_text(error: BaseException, watch: Watch) -> str:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_delivers_fresh_frames_in_order(server: RtspServer, watch: Watch, transport: str) -> None:
+def test_delivers_fresh_frames_in_order(
+    server: RtspServer, watch: Watch, transport: str, by_the_clock: ByTheClock
+) -> None:
     server.start("--transport", transport)
     with NetworkSource(server.url(), transport=transport, on_state=watch.on_state) as source:  # type: ignore[arg-type]
         watch.consume(source)
         watch.until_frames(40, 15)
         assert watch.last is not None
-        assert abs(float(watch.last.pts) - time.monotonic()) < 1
-    assert watch.ended.wait(2) and watch.error is None
+        lateness = abs(float(watch.last.pts) - time.monotonic())
+    assert watch.ended.wait(20) and watch.error is None
     assert watch.kinds == ["connecting", "live"]
     assert watch.sizes == [(320, 240)]
-    assert np.median(watch.age_ms) < FRESH_MS
+    with by_the_clock:
+        assert lateness < 1
+        assert np.median(watch.age_ms) < FRESH_MS
 
 
 def test_a_transport_that_is_not_offered_is_an_error_with_the_cure(server: RtspServer) -> None:
@@ -88,39 +93,49 @@ def test_right_password_in_the_address_or_the_environment(server: RtspServer, mo
         assert next(iter(source)).image.shape == (240, 320, 3)
 
 
-def test_comes_back_after_a_restart_with_another_size(server: RtspServer, watch: Watch) -> None:
+def test_comes_back_after_a_restart_with_another_size(
+    server: RtspServer, watch: Watch, by_the_clock: ByTheClock
+) -> None:
     server.start()
     with NetworkSource(server.url(), on_state=watch.on_state) as source:
         watch.consume(source)
         watch.until_frames(10, 15)
         server.kill()
-        assert watch.until_state("lost", 5) < 1
+        lost_after = watch.until_state("lost", 5)
         time.sleep(3)
         server.start("--picture", "640x360x30")
-        assert watch.until_state("live", 10) < 6
+        live_after = watch.until_state("live", 10)
         frames = watch.frames
         watch.until_frames(10, 10)
         assert watch.kinds == ["connecting", "live", "lost", "live"]
         assert watch.sizes == [(320, 240), (640, 360)]
+    assert watch.ended.wait(20)
+    with by_the_clock:
+        assert lost_after < 1 and live_after < 6
         assert max(watch.age_ms[frames:]) < FRESH_MS
-    assert watch.ended.wait(2)
 
 
-def test_a_frozen_server_counts_as_lost_and_comes_back_fresh(server: RtspServer, watch: Watch) -> None:
+def test_a_frozen_server_counts_as_lost_and_comes_back_fresh(
+    server: RtspServer, watch: Watch, by_the_clock: ByTheClock
+) -> None:
     server.start()
     with NetworkSource(server.url(), stall_s=0.7, on_state=watch.on_state) as source:
         watch.consume(source)
         watch.until_frames(10, 15)
         server.freeze()
-        assert watch.until_state("lost", 8) < 4
+        lost_after = watch.until_state("lost", 8)
         frames = watch.frames
         server.thaw()
         watch.until_state("live", 15)
         watch.until_frames(10, 10)
+    with by_the_clock:
+        assert lost_after < 4
         assert max(watch.age_ms[frames:]) < FRESH_MS
 
 
-def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServer, watch: Watch) -> None:
+def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(
+    server: RtspServer, watch: Watch, by_the_clock: ByTheClock
+) -> None:
     server.start()
     source = NetworkSource(server.url(), stall_s=3.0, on_state=watch.on_state)  # the read blocks for three to six
     with source:
@@ -130,13 +145,16 @@ def test_close_ends_a_blocked_read_at_once_and_its_thread_soon(server: RtspServe
         time.sleep(0.3)
         start = time.monotonic()
         source.close()
-        assert watch.ended.wait(2) and time.monotonic() - start < 2
+        assert watch.ended.wait(20)
+        took = time.monotonic() - start
     assert watch.error is None
-    source._reader.join(8)
+    source._reader.join(60)
     assert not source._reader.is_alive()
+    with by_the_clock:
+        assert took < 2
 
 
-def test_close_while_a_silent_server_is_asked(watch: Watch) -> None:
+def test_close_while_a_silent_server_is_asked(watch: Watch, by_the_clock: ByTheClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live"
         with NetworkSource(url, open_timeout_s=0.4, on_state=watch.on_state) as source:
@@ -150,9 +168,12 @@ def test_close_while_a_silent_server_is_asked(watch: Watch) -> None:
             watch.consume(source)
             time.sleep(0.3)
             start = time.monotonic()
-        assert watch.ended.wait(2) and time.monotonic() - start < 2
-    source._reader.join(10)
+        assert watch.ended.wait(20)
+        took = time.monotonic() - start
+    source._reader.join(60)
     assert not source._reader.is_alive()
+    with by_the_clock:
+        assert took < 2
 
 
 def test_reconnecting_leaves_nothing_behind(server: RtspServer, watch: Watch) -> None:
@@ -172,7 +193,7 @@ def test_reconnecting_leaves_nothing_behind(server: RtspServer, watch: Watch) ->
         assert threads[-1] <= threads[0] + 1 and descriptors[-1] <= descriptors[0] + 1, counts
 
 
-def test_a_slow_consumer_gets_fresh_frames(server: RtspServer) -> None:
+def test_a_slow_consumer_gets_fresh_frames(server: RtspServer, by_the_clock: ByTheClock) -> None:
     server.start()
     ages = []
     with NetworkSource(server.url()) as source:
@@ -181,8 +202,9 @@ def test_a_slow_consumer_gets_fresh_frames(server: RtspServer) -> None:
             if len(ages) == 8:
                 break
             time.sleep(0.3)
-    assert max(ages) < FRESH_MS
-    assert source.dropped >= 20
+    with by_the_clock:
+        assert max(ages) < FRESH_MS
+        assert source.dropped >= 20
 
 
 def test_gives_up_when_the_retries_are_used_up(watch: Watch) -> None:

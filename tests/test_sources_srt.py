@@ -12,6 +12,7 @@ import pytest
 from live_helpers import Watch, threads_and_descriptors
 from live_pictures import colour_error
 from srt_peers import FFMPEG_PASSPHRASE, Sender, age_s, free_udp_port, sender
+from stillness import ByTheClock
 
 from deepprivacy_rt.errors import SourceError, UsageError
 from deepprivacy_rt.media import libsrt
@@ -28,13 +29,19 @@ def watched(url: str, watch: Watch, **options: float) -> SrtSource:
     return SrtSource(url, on_state=watch.on_state, **options)  # type: ignore[arg-type]
 
 
-def check_picture(watch: Watch) -> None:
+def check_picture(watch: Watch, by_the_clock: ByTheClock) -> None:
     """The newest picture is whole, and 120 ms of SRT and a busy machine old at most."""
     assert watch.last is not None
-    assert colour_error(watch.last.image) < 8 and age_s(watch.last.image) < 1.5
+    image = watch.last.image
+    age = age_s(image)
+    assert colour_error(image) < 8
+    with by_the_clock:
+        assert age < 1.5
 
 
-def test_a_server_is_called_and_called_again_when_it_died(peer: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_called_and_called_again_when_it_died(
+    peer: Sender, monkeypatch: pytest.MonkeyPatch, by_the_clock: ByTheClock
+) -> None:
     before, watch = threads_and_descriptors(), Watch()
     address = SrtAddress("127.0.0.1", free_udp_port(), listener=True, passphrase=FFMPEG_PASSPHRASE)
     monkeypatch.setenv("DEEPPRIVACY_SOURCE_PASSWORD", FFMPEG_PASSPHRASE)
@@ -42,28 +49,30 @@ def test_a_server_is_called_and_called_again_when_it_died(peer: Sender, monkeypa
     with watched(f"srt://127.0.0.1:{address.port}?latency=100", watch) as source:
         watch.consume(source)
         watch.until_frames(20, 15)
-        check_picture(watch)
+        check_picture(watch, by_the_clock)
         peer.kill()
-        assert watch.until_state("lost", 5) < 3.5
+        lost_after = watch.until_state("lost", 5)
         peer.start(address, (480, 320))
         watch.until_state("live", 15)
         watch.until_frames(10, 5)
-        check_picture(watch)
+        check_picture(watch, by_the_clock)
         peer.signal(signal.SIGTERM)
         watch.until_state("lost", 5)
         assert "the other side has ended the connection" in watch.states[-1].detail
         assert watch.sizes == [(320, 240), (480, 320)] and watch.kinds == ["connecting", "live", "lost", "live", "lost"]
         begin = time.monotonic()
-    assert time.monotonic() - begin < 1
+    with by_the_clock:
+        assert lost_after < 3.5
+        assert time.monotonic() - begin < 1
     peer.kill()
-    assert watch.ended.wait(2)
-    until = time.monotonic() + 5
+    assert watch.ended.wait(20)
+    until = time.monotonic() + 20
     while threads_and_descriptors() != before and time.monotonic() < until:
         time.sleep(0.05)
     assert threads_and_descriptors() == before
 
 
-def test_a_sender_is_waited_for_and_waited_for_again(peer: Sender) -> None:
+def test_a_sender_is_waited_for_and_waited_for_again(peer: Sender, by_the_clock: ByTheClock) -> None:
     watch, port = Watch(), free_udp_port()
     with watched(f"srt://:{port}?mode=listener&passphrase=sehr%20geheim%20und%20lang", watch) as source:
         watch.consume(source)
@@ -73,13 +82,13 @@ def test_a_sender_is_waited_for_and_waited_for_again(peer: Sender) -> None:
             peer.start(SrtAddress("127.0.0.1", port, passphrase=FFMPEG_PASSPHRASE), size)
             watch.until(lambda size=size: watch.sizes[-1:] == [size], 15)  # type: ignore[misc]
             watch.until_frames(15, 5)
-            check_picture(watch)
+            check_picture(watch, by_the_clock)
             peer.kill()
             watch.until_state("lost", 5)
-    assert watch.ended.wait(2)
+    assert watch.ended.wait(20)
 
 
-def test_a_frozen_sender_is_lost_and_nothing_old_is_shown_afterwards(peer: Sender) -> None:
+def test_a_frozen_sender_is_lost_and_nothing_old_is_shown_afterwards(peer: Sender, by_the_clock: ByTheClock) -> None:
     watch = Watch()
     address = SrtAddress("127.0.0.1", free_udp_port(), listener=True)
     peer.start(address)
@@ -96,7 +105,7 @@ def test_a_frozen_sender_is_lost_and_nothing_old_is_shown_afterwards(peer: Sende
         peer.kill()
         peer.start(address)
         watch.until_frames(10, 15)
-        check_picture(watch)
+        check_picture(watch, by_the_clock)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +160,7 @@ def test_what_is_no_stream_is_said_and_does_not_hold_the_program_up(peer: Sender
         with watched(f"srt://:{port}?mode=listener", watch, open_timeout_s=1.0) as source:
             watch.consume(source)
             assert program.stdin is not None
-            until = time.monotonic() + 15
+            until = time.monotonic() + 60
             while not any("MPEG-TS" in state.detail for state in watch.states):
                 assert time.monotonic() < until, watch.states
                 program.stdin.write(b"no video at all " * 182)

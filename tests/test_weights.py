@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from file_server import Server
+from stillness import ByTheClock
 
 from deepprivacy_rt.cli import weights as command
 from deepprivacy_rt.errors import WeightsError
@@ -146,7 +147,9 @@ def test_a_file_that_changed_is_never_loaded(tmp_path: Path, model: Path, server
     assert weights.path("net").read_bytes() == model.read_bytes()
 
 
-def test_goes_on_to_the_next_mirror_and_lists_every_cause(tmp_path: Path, model: Path, server: Server) -> None:
+def test_goes_on_to_the_next_mirror_and_lists_every_cause(
+    tmp_path: Path, model: Path, server: Server, by_the_clock: ByTheClock
+) -> None:
     dead = f"http://127.0.0.1:{closed_port()}/{model.name}"
     bad = [url(dead), url(server.url("absent.onnx")), url("http://no-such-host.invalid/x"), url("nonsense://x")]
     lines: list[str] = []
@@ -163,7 +166,7 @@ def test_goes_on_to_the_next_mirror_and_lists_every_cause(tmp_path: Path, model:
     assert sha256_of(model) in message and str(alone.folder) in message and "\n" not in message
 
 
-def test_a_server_that_never_answers_is_left_soon(tmp_path: Path, model: Path) -> None:
+def test_a_server_that_never_answers_is_left_soon(tmp_path: Path, model: Path, by_the_clock: ByTheClock) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)

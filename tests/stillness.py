@@ -1,0 +1,107 @@
+"""How long the machine stood still while a test ran: what a test wants by the clock says nothing then."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+_WATCH = """
+import mmap, os, struct, sys, time
+parent, lost = os.getppid(), 0.0
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
+    while os.getppid() == parent:
+        begin = time.monotonic()
+        time.sleep(0.005)
+        late = time.monotonic() - begin - 0.005
+        if late > 0.05:
+            lost += late
+            struct.pack_into("d", shared, 0, lost)
+"""
+MOST_S, MOST_SHARE = 0.2, 0.02
+"""Standing still for so long, and for this share of the time, counts: a machine that is only busy stays far below."""
+
+
+class StillnessWatch:
+    """A process that does nothing but sleep, and counts by how much it is woken too late, where that is over 50 ms.
+
+    Not a thread: that would wait for the interpreter lock as well.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.write_bytes(bytes(8))
+        self.process = subprocess.Popen([sys.executable, "-S", "-c", _WATCH, file])
+
+    def seconds(self) -> float:
+        """Return for how long the machine stood still so far."""
+        return float(struct.unpack("d", self._file.read_bytes())[0])
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class ByTheClock:
+    """Around what a test wants by the clock: where that fails and the machine stood still meanwhile, it is let off.
+
+    The test goes on, for what is wanted on any machine, as that no face is ever shown, stands outside; it ends as
+    skipped, with the reason.
+
+    :param still_seconds: for how long the machine stood still, since some time.
+    """
+
+    def __init__(self, still_seconds: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._still_seconds, self._clock = still_seconds, clock
+        self._since, self._still = clock(), still_seconds()
+        self._let_off: list[str] = []
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, AssertionError):
+            return False
+        still, elapsed = self._still_seconds() - self._still, self._clock() - self._since
+        if still <= max(MOST_S, MOST_SHARE * elapsed):
+            return False
+        said = str(error).partition("\n")[0]
+        self._let_off.append(f"the machine stood still for {still:.1f} of {elapsed:.1f} s: {said}")
+        return True
+
+    def settle(self) -> None:
+        """End a test that has passed but for what was let off as skipped."""
+        if self._let_off:
+            pytest.skip("; ".join(self._let_off))
+
+
+@pytest.fixture(scope="session")
+def stillness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StillnessWatch]:
+    """Return what watches whether the machine stands still."""
+    watch = StillnessWatch(tmp_path_factory.mktemp("stillness") / "watch")
+    yield watch
+    watch.stop()
+
+
+@pytest.fixture
+def by_the_clock(stillness: StillnessWatch) -> ByTheClock:
+    """Return the context for what this test wants by the clock."""
+    return ByTheClock(stillness.seconds)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Say of a test that it was not judged by the clock."""
+    result = yield
+    clock = pyfuncitem.funcargs.get("by_the_clock")
+    if isinstance(clock, ByTheClock):
+        clock.settle()
+    return result
