@@ -77,10 +77,10 @@ class ByTheClock:
         self._let_off.append(f"the machine stood still for {still:.1f} of {elapsed:.1f} s: {said}")
         return True
 
-    def settle(self) -> None:
+    def settle(self, name: str) -> None:
         """End a test that has passed but for what was let off as skipped."""
         if self._let_off:
-            pytest.skip("; ".join(self._let_off))
+            pytest.skip(f"{name}: {'; '.join(self._let_off)}")
 
 
 @pytest.fixture(scope="session")
@@ -103,5 +103,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     result = yield
     clock = pyfuncitem.funcargs.get("by_the_clock")
     if isinstance(clock, ByTheClock):
-        clock.settle()
+        clock.settle(pyfuncitem.name)
     return result

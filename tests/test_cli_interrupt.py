@@ -93,6 +93,7 @@ def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
         env=environment() | {"TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # these tests themselves may run under nohup
     )
     deadline = time.monotonic() + 100
     while not list(scratch.glob("deepprivacy-rt-evaluate-*/generated/.*")):

@@ -60,9 +60,10 @@ def opened(sink: StreamSink | HlsSink, player: Player) -> None:
     assert sink.encoder, player.error
 
 
-def until_written(player: Player, count: int) -> None:
-    until = time.monotonic() + 60
-    while player.written < count and player.is_alive():
+def until_sent(player: Player, sink: StreamSink | HlsSink, count: int) -> None:
+    """Wait until so many pictures were not only written, but taken by the encoder."""
+    until = time.monotonic() + 100
+    while player.written - sink.dropped < count and player.is_alive():
         assert time.monotonic() < until, player.written
         time.sleep(0.02)
 
@@ -312,7 +313,7 @@ def test_rtsp_push(tmp_path: Path) -> None:
         player.start()
         opened(sink, player)
         assert "passwort" not in command_lines()
-        until_written(player, 40)
+        until_sent(player, sink, 40)
         player.finish()
         assert player.error is None
         listener.wait(60)
@@ -333,7 +334,7 @@ def test_hls_folder_plays(tmp_path: Path) -> None:
     player = Player(sink)
     player.start()
     opened(sink, player)
-    until_written(player, 84)
+    until_sent(player, sink, 84)
     player.finish()
     assert player.error is None
     names = {path.name for path in folder.iterdir()}

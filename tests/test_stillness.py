@@ -39,8 +39,10 @@ def test_where_it_stands_still_a_failure_is_skipped_with_the_reason(still: float
     with clock:
         raise AssertionError("late\nby much")
     went_on = True
-    with pytest.raises(pytest.skip.Exception, match=f"stood still for {still:.1f} of {seconds:.1f} s: late$"):
-        clock.settle()
+    with pytest.raises(
+        pytest.skip.Exception, match=f"test_x: the machine stood still for {still:.1f} of {seconds:.1f} s: late$"
+    ):
+        clock.settle("test_x")
     assert went_on
 
 
