@@ -36,8 +36,7 @@ from deepprivacy_rt.pipeline import (
     StreamSummary,
     process_stream,
 )
-from deepprivacy_rt.runtimes.device import choose_device
-from deepprivacy_rt.runtimes.openvino import is_installed
+from deepprivacy_rt.runtimes.device import choose_device, keep_torch_on_one_thread
 from deepprivacy_rt.sinks.file import FileSink
 from deepprivacy_rt.sinks.image import ImageSink
 from deepprivacy_rt.sources import is_image
@@ -49,7 +48,7 @@ from deepprivacy_rt.weights import Weights
 
 if typing.TYPE_CHECKING:
     from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
-    from deepprivacy_rt.detectors.blazeface_torch import DeviceBlazeFaceDetector
+    from deepprivacy_rt.detectors.blazeface_device import DeviceBlazeFaceDetector
 
 LOOKAHEAD_SECONDS = 1.0
 """How far file mode looks ahead, so that a face is covered before its first detection."""
@@ -144,6 +143,8 @@ def build_anonymizer(
 ) -> Anonymizer:
     """Load what the configuration asks for. Raises DeviceError, WeightsError, EnvironmentProblem.
 
+    Each stage has a thread of its own, so on the CPU PyTorch is told, for the whole process, to start no more.
+
     :param generator_file: weights of a generator to try in place of the shipped one; no checksum is known of it.
     :param on_device: whether frames stay on the device from detection to pasting; None: on CUDA. On the CPU that is for
         tests: it runs in PyTorch, and slowly.
@@ -166,13 +167,15 @@ def build_anonymizer(
         else:
             assert wardrobes is not None
             stages = _on_device(config, weights, device, generator, wardrobes)
-        mesh, more = reading.result()
+        mesh = reading.result()
+    if device == "cpu":
+        keep_torch_on_one_thread()
     return Anonymizer(
         new_detector=stages.new_detector,
         generator=generator,
         region=Region(config.region),
         device=device,
-        notes=(*notes, *more),
+        notes=tuple(notes),
         steady=config.filter == "gan",
         turns=_turns(config),
         read_from=1 if config.effort == "fast" else 2,
@@ -198,13 +201,11 @@ def _batches(generator: Generator) -> Callable[[], BatchCounts]:
     return lambda: executor.batches
 
 
-def _mesh(config: FaceConfig, weights: Weights) -> tuple[FaceMesh | None, tuple[str, ...]]:
-    """Return what reads expressions, where that is wanted and possible, and a note where it is not possible."""
+def _mesh(config: FaceConfig, weights: Weights) -> FaceMesh | None:
+    """Return what reads expressions, where that is wanted."""
     if config.filter != "gan" or config.privacy == "strict":
-        return None, ()
-    if not is_installed():
-        return None, ("OpenVINO is not installed: mouths and eyelids of generated faces stay at rest",)
-    return FaceMesh(weights.path("face-landmark")), ()
+        return None
+    return FaceMesh(weights.path("face-landmark"))
 
 
 def make_source(path: Path) -> OpenedSource:
@@ -251,7 +252,7 @@ def _on_device(
     """YuNet looks on the CPU all the same: the frame then travels once more."""
     import torch
 
-    from deepprivacy_rt.detectors.blazeface_torch import DeviceBlazeFaceDetector
+    from deepprivacy_rt.detectors.blazeface_device import DeviceBlazeFaceDetector
     from deepprivacy_rt.generators.gan import GanGenerator
     from deepprivacy_rt.generators.gan_torch import DeviceGan
     from deepprivacy_rt.on_device.canvas import DevicePainter

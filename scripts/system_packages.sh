@@ -11,10 +11,8 @@ need_library() { # soname, package
     PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -qF "$1 " || missing+=("$2")
 }
 
-# The Python packages of OpenCV and MediaPipe bring neither OpenGL nor GLib.
+# The Python package of OpenCV brings neither OpenGL nor GLib.
 need_library libGL.so.1 libgl1
-need_library libEGL.so.1 libegl1
-need_library libGLESv2.so.2 libgles2
 need_library libglib-2.0.so.0 libglib2.0-0
 need_library libgthread-2.0.so.0 libglib2.0-0
 need_library libxcb.so.1 libxcb1
@@ -28,6 +26,7 @@ if [ "$purpose" = test ]; then
         compgen -G "/usr/lib/*/gstreamer-1.0/libgst${plugin#*:}*.so" >/dev/null \
             || missing+=("gstreamer1.0-plugins-${plugin%%:*}")
     done
+    command -v strace >/dev/null || missing+=(strace) # sees what a program tells to whom
     # Servers and a display for the live outputs.
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
     [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing+=(libnginx-mod-rtmp)

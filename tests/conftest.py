@@ -18,7 +18,11 @@ PACKED_PICTURES = 24
 
 
 def pytest_configure() -> None:
-    """Let interrupts through: a shell that starts the tests in the background has its children ignore them."""
+    """Let interrupts through: a shell that starts the tests in the background has its children ignore them.
+
+    Networks run on one thread: tests run side by side, and the threads of a network spin while they wait.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -23,7 +23,7 @@ from deepprivacy_rt.build import build_anonymizer
 from deepprivacy_rt.config import FaceConfig
 from deepprivacy_rt.cropping import AlignedCropper, Region
 from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
-from deepprivacy_rt.detectors.blazeface_torch import DeviceBlazeFaceDetector
+from deepprivacy_rt.detectors.blazeface_device import DeviceBlazeFaceDetector
 from deepprivacy_rt.errors import StageError, WeightsError
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import BATCHES, DeviceGan, in_batches

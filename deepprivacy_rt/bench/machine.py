@@ -13,7 +13,7 @@ from typing import Any
 
 from deepprivacy_rt import __version__
 
-_LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "openvino", "torch")
+_LIBRARIES = ("av", "numpy", "opencv-contrib-python", "openvino", "torch")
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "i8mm")
 _MIB = 1 << 20
 

@@ -72,8 +72,8 @@ def _processor() -> str:
 
 
 def _libraries() -> Iterator[Finding]:
-    cure = "install libgl1, libegl1 and libgles2, then run make in the project"
-    for name in ("av", "cv2", "mediapipe", "torch"):
+    cure = "install libgl1, then run make in the project"
+    for name in ("av", "cv2", "torch"):
         try:
             module = __import__(name)
         except Exception as error:

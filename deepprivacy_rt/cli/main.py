@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except ImportError as error:
-        cure = "run make in the project, or install the package with its dependencies and libgl1, libegl1, libgles2"
+        cure = "run make in the project, or install the package with its dependencies and libgl1"
         return _fail(f"a library is missing on this machine: {error}; {cure}", 2, verbose)
     except Exception as error:  # a mistake of ours: still one line, and nothing half done is left
         return _fail(f"internal: {type(error).__name__}: {error} (--verbose shows where)", 1, verbose)

@@ -49,7 +49,6 @@ class BatchRunner:
             # OpenVINO's converter sees our --verbose in sys.argv and prints, where JSON lines may be due.
             with contextlib.redirect_stdout(sys.stderr):
                 self._anonymizer = build_anonymizer(self._config.faces, Weights(report=self._view.message))
-            _use_one_torch_thread()
         self._view.begin(len(self._plan.jobs) + len(self._plan.refusals))
         try:
             self._say_before()
@@ -196,13 +195,6 @@ class BatchRunner:
         if done:
             return 3
         return 2 if self._misuse else 1
-
-
-def _use_one_torch_thread() -> None:
-    """Keep PyTorch, where something has imported it, from starting threads of its own. Its import takes seconds."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
 
 
 def _naming(job: Job, message: str) -> str:

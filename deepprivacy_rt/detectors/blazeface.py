@@ -37,7 +37,7 @@ class BlazeFaceDetector:
     :param short_range: file ``face_detection_short_range.tflite``: it looks again
         at what the other is not sure of, and at the whole frame with ``thorough``.
     :param threshold: lowest score of a detection.
-    :param backend: ``auto`` takes OpenVINO where it is installed, else mediapipe.
+    :param backend: ``auto`` takes OpenVINO where it is installed, else PyTorch.
     :param precision: for OpenVINO.
 
     Raises EnvironmentProblem when the backend is not installed, WeightsError for an unreadable file.

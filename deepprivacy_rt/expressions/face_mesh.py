@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from deepprivacy_rt.errors import StageError
 from deepprivacy_rt.geometry import RegionGeometry, frame_to_patch
 from deepprivacy_rt.resampling import warped
-from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, is_installed
 from deepprivacy_rt.types import Affine, Box, Expression, Image
+
+if TYPE_CHECKING:
+    from deepprivacy_rt.runtimes.tflite_torch import TorchNetwork
 
 SIDE = 192
 """Side in pixels of the picture that the network looks at."""
@@ -50,15 +53,15 @@ class Openings(NamedTuple):
 
 
 class FaceMesh:
-    """MediaPipe's Face Mesh on OpenVINO.
+    """MediaPipe's Face Mesh, on OpenVINO where that is installed, else on PyTorch.
 
     :param model: ``face_landmark.tflite``: (1, 192, 192, 3) RGB 0 to 1 in, 468 points (x, y, z) out.
 
-    Raises EnvironmentProblem without OpenVINO, WeightsError for a file that is missing or unreadable.
+    Raises WeightsError for a file that is missing or unreadable.
     """
 
     def __init__(self, model: Path) -> None:
-        self._network = OpenVinoNetwork(model)
+        self._infer = _network(model).infer
 
     def points(self, image: Image, transform: Affine) -> NDArray[np.float32]:
         """Return the points of one face, (468, 3) float32, in pixels of the network's picture.
@@ -70,8 +73,16 @@ class FaceMesh:
         if not np.isfinite(transform).all():
             raise StageError("a face has degenerate points")
         crop = warped(image, transform, SIDE).astype(np.float32)
-        mesh = next(out for out in self._network.infer([crop[None] * np.float32(1 / 255)]) if out.size == 468 * 3)
+        mesh = next(out for out in self._infer([crop[None] * np.float32(1 / 255)]) if out.size == 468 * 3)
         return np.asarray(mesh.reshape(468, 3), np.float32)
+
+
+def _network(model: Path) -> OpenVinoNetwork | TorchNetwork:
+    if is_installed():
+        return OpenVinoNetwork(model)
+    from deepprivacy_rt.runtimes.tflite_torch import TorchNetwork
+
+    return TorchNetwork(model)
 
 
 def crop_of(box: Box, keypoints: NDArray[np.floating]) -> Affine:

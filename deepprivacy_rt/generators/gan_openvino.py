@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.generators.batching import BatchCounts, Batcher
 from deepprivacy_rt.networks.prior import Prior
-from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16, load_openvino
 
 Floats = NDArray[np.float32]
 
@@ -79,7 +79,6 @@ def _compile(model: Path, prior: Prior, exact: bool) -> OpenVinoExecutor:
 
 def convert(weights: Path, prior: Prior) -> Any:
     """Return the network as an ``openvino.Model`` for one face, in float32. Takes seconds. Raises WeightsError."""
-    import openvino
     import torch
 
     from deepprivacy_rt.networks.serialization import load_generator
@@ -87,13 +86,12 @@ def convert(weights: Path, prior: Prior) -> Any:
     network = load_generator(weights)
     probe = _probe(prior)
     example = tuple(torch.from_numpy(array) for array in probe)
-    return openvino.convert_model(network, example_input=example, input=[list(array.shape) for array in probe])
+    return load_openvino().convert_model(network, example_input=example, input=[list(array.shape) for array in probe])
 
 
 def _converted(weights: Path, prior: Prior, cache_dir: Path) -> Path:
     """Return the network as OpenVINO's own file, converting it unless that was done before."""
-    import openvino
-
+    openvino = load_openvino()
     key = hashlib.sha256(weights.read_bytes() + openvino.__version__.encode()).hexdigest()[:16]
     folder = cache_dir / f"{weights.stem}-{key}"
     if not folder.is_dir():

@@ -40,6 +40,17 @@ def choose_device(name: str, *, needed: bool) -> tuple[str, tuple[str, ...]]:
     return name, ()
 
 
+def keep_torch_on_one_thread() -> None:
+    """Keep PyTorch, where something has imported it, from starting threads of its own on the CPU, in this process.
+
+    They spin while they wait: beside other work on two cores, one look of BlazeFace takes 15 ms with one thread and may
+    take seconds with two. The import, which takes seconds, is left to who needs it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
 def _may_have_gpu() -> bool:
     """Say whether it is worth to ask PyTorch, whose import takes seconds: on Linux, a GPU that works has a device file
     (NVIDIA's driver, the same under Windows, AMD's)."""

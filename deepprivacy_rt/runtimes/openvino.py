@@ -6,10 +6,12 @@ Nothing here imports OpenVINO before a network is built, so the package works wi
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from types import ModuleType
+from typing import Any, Literal, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -29,6 +31,20 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def load_openvino() -> Any:
+    """Import OpenVINO without what reports its use; return the module. Raises EnvironmentProblem where it is missing.
+
+    By itself the import leaves a lasting id in the home folder and tells Google Analytics of every start. Where its
+    package ``openvino_telemetry`` cannot be imported, it does neither, and NNCF as little (docs/adr/0025).
+    """
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    try:
+        import openvino
+    except ImportError as error:
+        raise EnvironmentProblem(_CURE) from error
+    return openvino
+
+
 def cpu_has_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -44,11 +60,7 @@ def cpu_has_int8() -> bool:
 
 
 def _core() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise EnvironmentProblem(_CURE) from error
-    return openvino.Core()
+    return load_openvino().Core()
 
 
 class OpenVinoNetwork:

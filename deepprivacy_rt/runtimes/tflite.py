@@ -2,7 +2,7 @@
 
 A file is a FlatBuffer (google.github.io/flatbuffers/internals): tables point to a vtable, which says where in the table
 each field lies; all numbers are little-endian. Field numbers are those of TensorFlow's ``schema.fbs``, version 3. Read
-is what BlazeFace needs: float weights, half precision and sparse ones included, and no quantized ones.
+is what BlazeFace and Face Mesh need: float weights, half precision and sparse ones included, and no quantized ones.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ OPERATORS = {
     22: "reshape",
     23: "resize_bilinear",
     34: "pad",
+    54: "prelu",
     124: "densify",
 }
 """Names, by number in the file, of the operators that are known here."""

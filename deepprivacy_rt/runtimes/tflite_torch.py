@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepprivacy_rt.errors import WeightsError
+from deepprivacy_rt.errors import StageError, WeightsError
 from deepprivacy_rt.runtimes.tflite import Operator, TfliteNetwork, read_tflite
 
 _SAME = 0
@@ -86,6 +89,9 @@ class TorchTflite(nn.Module):
     def _do_relu(self, step: Operator, values: dict[int, Tensor]) -> Tensor:
         return F.relu(self._value(step.inputs[0], values))
 
+    def _do_prelu(self, step: Operator, values: dict[int, Tensor]) -> Tensor:
+        return F.prelu(self._value(step.inputs[0], values), self._value(step.inputs[1], values).ravel())
+
     def _do_pad(self, step: Operator, values: dict[int, Tensor]) -> Tensor:
         n, h, w, c = zip(*[iter(self._numbers(step.inputs[1]))] * 2, strict=True)
         if n != (0, 0):
@@ -117,6 +123,33 @@ class TorchTflite(nn.Module):
         if parts[0].ndim != 3 or step.options.number(0) != 1:
             raise WeightsError("a concatenation other than of anchors is not known here")
         return torch.cat(parts, dim=1)
+
+
+class TorchNetwork:
+    """A network for one picture at a time on the CPU; ``infer`` is that of
+    :class:`deepprivacy_rt.runtimes.openvino.OpenVinoNetwork`, and may be called from any thread.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self.name = model.name
+        self._network = TorchTflite(model)
+
+    @torch.inference_mode()
+    def infer(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run the network once.
+
+        :param inputs: the picture, (1, h, w, c) float32.
+        :return: one array per output, (1, h, w, c) where it is a picture.
+
+        Raises StageError when the inference fails.
+        """
+        try:
+            outputs = self._network(torch.from_numpy(inputs[0]).permute(0, 3, 1, 2))
+        except RuntimeError as error:
+            raise StageError(f"{self.name}: inference failed: {str(error).splitlines()[0]}") from error
+        return [(out.permute(0, 2, 3, 1) if out.ndim == 4 else out).contiguous().numpy() for out in outputs]
 
 
 def _same_values(network: TfliteNetwork) -> dict[int, int]:

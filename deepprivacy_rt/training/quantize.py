@@ -27,7 +27,7 @@ from deepprivacy_rt.errors import EnvironmentProblem, TrainingError
 from deepprivacy_rt.generators.gan_openvino import OpenVinoExecutor, convert, load_float, load_quantized
 from deepprivacy_rt.networks.prior import Prior, read_prior
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
-from deepprivacy_rt.runtimes.openvino import is_installed
+from deepprivacy_rt.runtimes.openvino import load_openvino
 from deepprivacy_rt.training.dataset import FaceData, held_out, load
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings
@@ -104,14 +104,11 @@ def quantize(weights: Path, pack: Path, model: Path, *, samples: int = 300) -> N
 
     Raises EnvironmentProblem without NNCF and OpenVINO, WeightsError, TrainingError.
     """
-    if not is_installed():
-        raise EnvironmentProblem("OpenVINO is not installed; cure: pip install 'deepprivacy-rt[quantize]'")
+    openvino = load_openvino()  # before NNCF, which would report its use as well
     try:
         import nncf
     except ImportError as error:
         raise EnvironmentProblem("NNCF is not installed; cure: pip install 'deepprivacy-rt[quantize]'") from error
-    import openvino
-
     prior, bank = read_prior(weights), read_portraits(Weights().path("portraits"))
     rows = []
     for region in Region:
