@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
-from openvino import opset13 as ops
 
-from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, load_openvino
 from deepprivacy_rt.weights import Weights
 
 NETWORKS = (
@@ -55,6 +53,9 @@ def count(model: Any) -> tuple[int, float]:
 
 def convolution(channels: int, side: int, kernel: int, *, quantized: bool) -> Any:
     """Return a network of four equal convolutions."""
+    openvino = load_openvino()
+    from openvino import opset13 as ops
+
     random = np.random.default_rng(0)
     start = ops.parameter([1, channels, side, side], np.float32, name="x")
     x = start
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     peaks = {"f32": peak(quantized=False), "int8": peak(quantized=True)}
-    weights, core, rows = Weights(), openvino.Core(), []
+    weights, core, rows = Weights(), load_openvino().Core(), []
     weights.path("face128-int8-bin")
     for name, file, precision, calls in NETWORKS:
         path = weights.path(file)

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from deepprivacy_rt.errors import StageError, WeightsError
-from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16
+from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, cpu_has_bf16, load_openvino
+from deepprivacy_rt.runtimes.tflite_torch import TorchNetwork
+from deepprivacy_rt.weights import Weights
 
-openvino = pytest.importorskip("openvino", reason="OpenVINO is an optional extra")
+openvino = load_openvino()
 
 
 def doubling(rows: int = -1) -> Any:
@@ -106,6 +108,17 @@ def test_failed_inference_is_a_stage_error() -> None:
         network.infer([np.zeros((5, 3), np.float32)])
     with pytest.raises(WeightsError, match="no output 'z'"):
         network.output_index("z")
+
+
+def test_face_mesh_in_pytorch_computes_what_openvino_computes(tmp_path: Path) -> None:
+    model = Weights().path("face-landmark")
+    picture = np.random.default_rng(0).uniform(0, 1, (1, 192, 192, 3)).astype(np.float32)
+    ours, theirs = TorchNetwork(model).infer([picture]), OpenVinoNetwork(model).infer([picture])
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() < 2e-3 < np.abs(other).max()
+    with pytest.raises(StageError, match=r"face_landmark\.tflite: inference failed"):
+        TorchNetwork(model).infer([picture[:, :, :, :2]])
 
 
 def test_absent_openvino_is_named_with_its_cure() -> None:
