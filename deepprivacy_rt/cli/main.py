@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from deepprivacy_rt import __version__
+from deepprivacy_rt.cli.core_dumps import keep_memory_out_of_core_dumps
 from deepprivacy_rt.cli.files import one_line
 from deepprivacy_rt.cli.interrupt import ended_as_by_ctrl_c
 from deepprivacy_rt.errors import DeepPrivacyError, EnvironmentProblem, UsageError
@@ -34,6 +35,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. ``argv`` is without the program's name."""
+    keep_memory_out_of_core_dumps()
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no valid text
