@@ -17,6 +17,6 @@ def keep_memory_out_of_core_dumps() -> None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with contextlib.suppress(OSError):  # Linux alone has it, and not every one
         Path("/proc/self/coredump_filter").write_text("0")
