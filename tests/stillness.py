@@ -79,8 +79,9 @@ class ByTheClock:
 
     def settle(self, name: str) -> None:
         """End a test that has passed but for what was let off as skipped."""
-        if self._let_off:
-            pytest.skip(f"{name}: {'; '.join(self._let_off)}")
+        let_off, self._let_off = self._let_off, []
+        if let_off:
+            pytest.skip(f"{name}: {'; '.join(let_off)}")
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +102,7 @@ def by_the_clock(stillness: StillnessWatch) -> ByTheClock:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Say of a test that it was not judged by the clock."""
     result = yield
-    clock = pyfuncitem.funcargs.get("by_the_clock")
-    if isinstance(clock, ByTheClock):
-        clock.settle(pyfuncitem.name)
+    for clock in pyfuncitem.funcargs.values():
+        if isinstance(clock, ByTheClock):
+            clock.settle(pyfuncitem.name)
     return result

@@ -95,12 +95,12 @@ def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
         text=True,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # these tests themselves may run under nohup
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     while not list(scratch.glob("deepprivacy-rt-evaluate-*/generated/.*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(number)
-    errors = process.communicate(timeout=100)[1]
+    errors = process.communicate(timeout=80)[1]
     assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted"
     assert list(scratch.glob("deepprivacy-rt-*")) == []
 
