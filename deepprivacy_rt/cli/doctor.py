@@ -100,7 +100,7 @@ def _openvino() -> Iterator[Finding]:
 
     if not is_installed():
         cure = "pip install 'deepprivacy-rt[openvino]'"
-        yield Finding("OpenVINO", "missing", "networks run through PyTorch, at half the speed", cure=cure)
+        yield Finding("OpenVINO", "missing", "networks run through PyTorch, at half the speed and less", cure=cure)
         return
     precision = "int8" if cpu_has_int8() else "bfloat16" if cpu_has_bf16() else "float32"
     yield Finding("OpenVINO", "ok", f"the generator runs in {precision} on this CPU")
