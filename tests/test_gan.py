@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import subprocess
@@ -291,11 +290,20 @@ def test_files_get_the_finer_generator_and_live_streams_the_faster_one(
     config: FaceConfig, live: bool, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: True)
-    anonymizer = build_anonymizer(dataclasses.replace(config, device="cpu"), Weights(), live=live)
-    assert anonymizer.config.model == model and anonymizer.generator.patch_size == int(model[4:])
+    assert choose_model(config, "cpu", hurried=live).model == model
     monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: False)
-    slow = build_anonymizer(dataclasses.replace(config, device="cpu"), Weights(), live=live)
-    assert slow.config.model == ("face128" if config.model == "auto" else model)
+    assert choose_model(config, "cpu", hurried=live).model == ("face128" if config.model == "auto" else model)
+
+
+@pytest.mark.parametrize(("live", "model"), [(False, "face256"), (True, "face128")])
+def test_an_anonymizer_has_the_generator_that_was_chosen_and_one_thread_of_pytorch(
+    live: bool, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepprivacy_rt.build_generator.cpu_has_int8", lambda: True)
+    torch.set_num_threads(2)
+    anonymizer = build_anonymizer(FaceConfig(device="cpu"), Weights(), live=live)
+    assert anonymizer.config.model == model and anonymizer.generator.patch_size == int(model[4:])
+    assert torch.get_num_threads() == 1
 
 
 def test_gpus_get_the_finer_generator_for_live_streams_too() -> None:
