@@ -141,8 +141,8 @@ def test_several_streams_in_one_process(
         with by_the_clock:
             assert three.fps > 1.5 * one.fps  # as many frames as three cameras send
     else:
-        assert three.batch_mean > 1
         with by_the_clock:
+            assert three.batch_mean > 1
             assert three.latency_ms.p50 > one.latency_ms.p50  # they share the processor
 
 
