@@ -175,7 +175,7 @@ def build_anonymizer(
         generator=generator,
         region=Region(config.region),
         device=device,
-        notes=tuple(notes),
+        notes=notes,
         steady=config.filter == "gan",
         turns=_turns(config),
         read_from=1 if config.effort == "fast" else 2,

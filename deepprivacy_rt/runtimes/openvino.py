@@ -47,7 +47,7 @@ def load_openvino() -> Any:
 
 def cpu_has_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def cpu_has_int8() -> bool:
@@ -57,10 +57,6 @@ def cpu_has_int8() -> bool:
     principle exceed the 16 bits that they are summed in; no shipped network's do (``training.quantize`` measures it).
     """
     return bool(cv2.checkHardwareSupport(_AVX2))
-
-
-def _core() -> Any:
-    return load_openvino().Core()
 
 
 class OpenVinoNetwork:
@@ -84,7 +80,7 @@ class OpenVinoNetwork:
         shapes: Mapping[str, Sequence[int]] | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        core = _core()
+        core = load_openvino().Core()
         self.name = model.name if isinstance(model, Path) else str(model.get_friendly_name())
         self.precision: Precision = "bf16" if precision == "bf16" and cpu_has_bf16() else "f32"
         options: dict[str, Any] = {
