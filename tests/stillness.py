@@ -18,8 +18,8 @@ parent, lost = os.getppid(), 0.0
 with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
     while os.getppid() == parent:
         begin = time.monotonic()
-        time.sleep(0.005)
-        late = time.monotonic() - begin - 0.005
+        time.sleep(0.02)
+        late = time.monotonic() - begin - 0.02
         if late > 0.05:
             lost += late
             struct.pack_into("d", shared, 0, lost)

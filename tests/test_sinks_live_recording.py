@@ -44,8 +44,10 @@ def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
     player = Player(sink)
     player.start()
     opened(sink, player)
-    while player.written < 114 and player.is_alive():  # 1.8 s after the second keyframe
-        time.sleep(0.01)
+    until = time.monotonic() + 100
+    while not (player.written >= 114 and sink.path.stat().st_size > 5000) and player.is_alive():
+        assert time.monotonic() < until, player.written
+        time.sleep(0.01)  # 114 pictures: 1.8 s after the second keyframe; 5000 bytes: at least one piece is written
     assert sink.pid is not None
     written = player.written
     os.kill(sink.pid, signal.SIGKILL)

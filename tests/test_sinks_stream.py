@@ -325,7 +325,7 @@ def test_rtsp_push(tmp_path: Path) -> None:
     assert max(colour_error(image) for _, image in found) < 6
 
 
-def test_hls_folder_plays(tmp_path: Path) -> None:
+def test_hls_folder_plays(tmp_path: Path, by_the_clock: ByTheClock) -> None:
     folder = tmp_path / "50%d live"
     (folder).mkdir()
     (folder / "deepprivacy-7.ts").write_bytes(b"of an earlier stream")
@@ -342,8 +342,10 @@ def test_hls_folder_plays(tmp_path: Path) -> None:
     assert len([name for name in names if name.endswith(".ts")]) >= 2
     found = read(str(folder / "stream.m3u8"), 1000)
     numbers = [number(image) for _, image in found]
-    assert numbers == sorted(set(numbers)) and numbers[-1] == player.written - 1
+    assert len(numbers) > 60 and numbers == sorted(set(numbers))
     assert max(colour_error(image) for _, image in found) < 6
+    with by_the_clock:  # a stream is given a second to send what is left
+        assert numbers[-1] == player.written - 1
 
 
 def test_hls_leaves_files_of_others_alone(tmp_path: Path) -> None:
