@@ -13,7 +13,7 @@ import pytest
 
 from deepprivacy_rt.weights import Weights
 
-pytest_plugins = ("pytester", "stillness")
+pytest_plugins = ("pytester", "crashes", "stillness")
 PACKED_PICTURES = 24
 
 
