@@ -30,7 +30,7 @@ def run(*words: object, cwd: Path, before: Sequence[str] = (), **options: object
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         **options,  # type: ignore[call-overload]
     )
 

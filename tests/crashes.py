@@ -12,6 +12,7 @@ import pytest
 
 _FOLDER = "DEEPPRIVACY_CRASHES"
 _KEPT = pytest.StashKey[object]()
+_SILENT = "No trace: it was killed from outside, as for want of memory, or it could not take a signal."
 
 
 def _trace(worker: str) -> Path:
@@ -40,4 +41,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_handlecrashitem(report: pytest.TestReport) -> None:
     """Add the trace to the report."""
     said = _trace(report.node.gateway.id).read_text()  # type: ignore[attr-defined]
-    report.longrepr = f"{report.longrepr}\n{said or 'No trace: it was killed from outside, as for want of memory.'}"
+    report.longrepr = f"{report.longrepr}\n{said or _SILENT}"

@@ -31,7 +31,7 @@ from deepprivacy_rt.weights import Weights
 Floats = np.ndarray
 SOON = 60.0
 """Seconds after which a call that should have come back hangs."""
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 def side_by_side(works: Sequence[Callable[[], object]]) -> list[object]:

@@ -67,7 +67,9 @@ def test_numbers_are_consistent(measured: Path, measuring: ByTheClock) -> None:
             assert sum(stage["cpu_ms_per_frame"] for stage in stages) < 1.5 * cell["cpu_ms_per_frame"]
             # A frame spends in the pipeline what its stages take, at least.
             assert cell["latency_ms"]["p99"] > sum(stage["wall_ms"]["p50"] for stage in stages)
-    assert one["streams"] == 1 and one["fps_by_stream"] == [one["fps"]] and one["batch_mean"] == 1
+    assert one["streams"] == 1 and one["fps_by_stream"] == [one["fps"]]
+    with measuring:  # a single frame within the time may have been drawn before it
+        assert one["batch_mean"] == 1
     assert nobody["batch_mean"] is None
     assert one["faces_covered"] == one["faces_generated"] == 1
     assert nobody["faces_covered"] == nobody["faces_generated"] == 0

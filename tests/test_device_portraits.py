@@ -38,7 +38,7 @@ from deepprivacy_rt.tracking import OnlineTracker
 from deepprivacy_rt.types import REST, Coverage, Expression, FaceTrack, Frame, SafeFrame
 from deepprivacy_rt.weights import Weights
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 SIZE = 64
 DOINGS = [REST, Expression(0.0, 0.1, 0.7), Expression(0.6, 0.7, 0.0), Expression(0.12, 0.5, 0.5)]
 

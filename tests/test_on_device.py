@@ -43,7 +43,7 @@ from deepprivacy_rt.weights import Weights
 CLIP = Path(__file__).resolve().parents[1] / "samples/signing.mkv"
 CPU = torch.device("cpu")
 ModelFile = Callable[[str], Path]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def frames(count: int, every: int = 1) -> list[Frame]:

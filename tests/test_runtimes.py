@@ -185,3 +185,28 @@ print(frozen > 1000, gone() is None)
         "True",
         "True",
     ]
+
+
+_SIGNALLED = """
+import gc, os, signal, sys, time
+sys.path[:0] = sys.argv[1:]
+from test_runtimes import OpenVinoNetwork, cpu_has_bf16, doubling
+cpu_has_bf16()
+first, second = OpenVinoNetwork(doubling()), OpenVinoNetwork(doubling())
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("cleaned up")
+"""
+
+
+def test_a_signal_after_networks_are_gone_is_handled() -> None:
+    """Where networks are not loaded on threads of their own, this ends by signal 11."""
+    words = [sys.executable, "-c", _SIGNALLED, str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout) == (0, "cleaned up\n"), done.stderr

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import EnvironmentProblem, StageError, WeightsError
 
+Result = TypeVar("Result")
 Precision: TypeAlias = Literal["f32", "bf16"]
 
 _AVX2 = 11
@@ -47,7 +49,10 @@ def load_openvino() -> Any:
 
 def cpu_has_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
-    return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    openvino = load_openvino()
+    return "BF16" in _on_a_thread_of_its_own(
+        lambda: openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    )
 
 
 def cpu_has_int8() -> bool:
@@ -80,7 +85,7 @@ class OpenVinoNetwork:
         shapes: Mapping[str, Sequence[int]] | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        core = load_openvino().Core()
+        openvino = load_openvino()
         self.name = model.name if isinstance(model, Path) else str(model.get_friendly_name())
         self.precision: Precision = "bf16" if precision == "bf16" and cpu_has_bf16() else "f32"
         options: dict[str, Any] = {
@@ -95,11 +100,16 @@ class OpenVinoNetwork:
             options["CACHE_DIR"] = str(cache_dir)
         if isinstance(model, Path) and not model.is_file():
             raise WeightsError(f"{model}: no such model file; cure: deepprivacy-rt weights fetch")
-        try:
+
+        def compiled() -> Any:
+            core = openvino.Core()
             network = core.read_model(model) if isinstance(model, Path) else model
             if shapes is not None:
                 network.reshape({name: list(shape) for name, shape in shapes.items()})
-            self._compiled = core.compile_model(network, "CPU", options)
+            return core.compile_model(network, "CPU", options)
+
+        try:
+            self._compiled = _on_a_thread_of_its_own(compiled)
         except RuntimeError as error:
             raise WeightsError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from error
         self._requests = threading.local()
@@ -140,6 +150,18 @@ class OpenVinoNetwork:
             return [np.array(request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
         except Exception as error:
             raise StageError(f"{self.name}: inference failed: {_first_line(error)}") from error
+
+
+def _on_a_thread_of_its_own(work: Callable[[], Result]) -> Result:
+    """Return what ``work`` returns, or raise what it raises; it runs on a thread that ends with it.
+
+    On Linux, OpenVINO gives the thread that first uses a ``Core`` a stack of its own making for signal handlers, and
+    frees it with the core. Where cores end in the order in which they began, or on another thread, it is not taken back
+    before: the next signal, as Ctrl-C, ends the program with a segmentation fault, and nothing is cleaned up. A thread
+    that is gone gets no signals.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def _shape(port: Any) -> tuple[int, ...]:
