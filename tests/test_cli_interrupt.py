@@ -101,7 +101,7 @@ def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
         time.sleep(0.1)
     process.send_signal(number)
     errors = process.communicate(timeout=80)[1]
-    assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted"
+    assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted", errors
     assert list(scratch.glob("deepprivacy-rt-*")) == []
 
 

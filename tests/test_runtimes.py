@@ -210,3 +210,31 @@ def test_a_signal_after_networks_are_gone_is_handled() -> None:
     words = [sys.executable, "-c", _SIGNALLED, str(Path(__file__).parent), str(Path(__file__).parent.parent)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (0, "cleaned up\n"), done.stderr
+
+
+_LEFT_AT_WORK = """
+import sys, threading, time
+sys.path[:0] = sys.argv[1:]
+import numpy as np
+from deepprivacy_rt.cli import main
+from test_runtimes import OpenVinoNetwork, doubling
+network, x = OpenVinoNetwork(doubling()), np.ones((60_000, 3), np.float32)
+def work():
+    while True:
+        network.infer([x])
+def interrupted():
+    for _ in range(3):
+        threading.Thread(target=work, daemon=True).start()
+    time.sleep(1)
+    print("error: interrupted")
+    return 1
+main.main = interrupted
+main.program()
+"""
+
+
+def test_threads_that_are_left_in_a_network_hold_up_no_end() -> None:
+    """Threads that share a network hung before they took turns; at Python's own end, C++ at times aborts."""
+    words = [sys.executable, "-c", _LEFT_AT_WORK, str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stdout) == (1, "error: interrupted\n"), done.stderr

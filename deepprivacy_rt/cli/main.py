@@ -7,10 +7,14 @@ of a batch failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from deepprivacy_rt import __version__
 from deepprivacy_rt.cli.core_dumps import keep_memory_out_of_core_dumps
@@ -31,6 +35,21 @@ COMMANDS = {
     "weights": "fetch, list and verify model files",
 }
 """Each is a module beside this one, imported when it is called: importing them all would take seconds."""
+
+
+def program() -> NoReturn:
+    """Run the command line of this process, and end it.
+
+    A thread that a signal or an error left in a network is not waited for: Python would unwind it when it comes back
+    from there, and C++ aborts at that, or waits for it for ever (until Python 3.14).
+    """
+    code = main()
+    if threading.active_count() == 1:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,7 +65,7 @@ def cpu_has_int8() -> bool:
 
 
 class OpenVinoNetwork:
-    """A compiled network. ``infer`` may be called from any thread: each calling thread has its own request.
+    """A compiled network. ``infer`` may be called from any thread; threads take turns.
 
     :param model: a file (``.tflite``, ``.onnx``, or ``.xml`` with its ``.bin`` beside it) or an ``openvino.Model``.
     :param threads: CPU threads for one inference. More than one spins when the machine is busy.
@@ -112,7 +112,10 @@ class OpenVinoNetwork:
             self._compiled = _on_a_thread_of_its_own(compiled)
         except RuntimeError as error:
             raise WeightsError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from error
-        self._requests = threading.local()
+        self._request = self._compiled.create_infer_request()
+        # A network has one stream, so that OpenVINO lets one thread in after the other anyhow. By itself, though, it
+        # makes a request for one thread while another infers, and at times each waits for the other for ever.
+        self._turn = threading.Lock()
 
     @property
     def input_shapes(self) -> list[tuple[int, ...]]:
@@ -143,11 +146,9 @@ class OpenVinoNetwork:
         if len(inputs) != len(self._compiled.inputs):
             raise StageError(f"{self.name}: takes {len(self._compiled.inputs)} inputs, not {len(inputs)}")
         try:
-            request = self._requests.__dict__.get("request")
-            if request is None:
-                request = self._requests.request = self._compiled.create_infer_request()
-            request.infer([np.ascontiguousarray(array) for array in inputs], share_inputs=True)
-            return [np.array(request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
+            with self._turn:
+                self._request.infer([np.ascontiguousarray(array) for array in inputs], share_inputs=True)
+                return [np.array(self._request.get_output_tensor(i).data) for i in range(len(self._compiled.outputs))]
         except Exception as error:
             raise StageError(f"{self.name}: inference failed: {_first_line(error)}") from error
 
