@@ -50,9 +50,7 @@ def load_openvino() -> Any:
 def cpu_has_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware. Raises EnvironmentProblem without OpenVINO."""
     openvino = load_openvino()
-    return "BF16" in _on_a_thread_of_its_own(
-        lambda: openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
-    )
+    return "BF16" in _on_a_thread_of_its_own(lambda: openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def cpu_has_int8() -> bool:
@@ -110,9 +108,9 @@ class OpenVinoNetwork:
 
         try:
             self._compiled = _on_a_thread_of_its_own(compiled)
+            self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
             raise WeightsError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from error
-        self._request = self._compiled.create_infer_request()
         # A network has one stream, so that OpenVINO lets one thread in after the other anyhow. By itself, though, it
         # makes a request for one thread while another infers, and at times each waits for the other for ever.
         self._turn = threading.Lock()
