@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from waiting import WaitedInVain
 
 from deepprivacy_rt.sources.live import LiveSource, SourceState
 from deepprivacy_rt.types import Frame, Image
@@ -117,7 +118,8 @@ class Watch:
         with self._changed:
             met = self._changed.wait_for(lambda: condition() or self.error is not None, _PATIENCE * seconds)
         assert self.error is None, self.error
-        assert met, f"not within {_PATIENCE * seconds} s: {self.states[-3:]}, {self.frames} frames"
+        if not met:
+            raise WaitedInVain(f"not within {_PATIENCE * seconds} s: {self.states[-3:]}, {self.frames} frames")
         return time.monotonic() - start
 
     def until_frames(self, more: int, seconds: float) -> float:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from waiting import WaitedInVain
 
 from deepprivacy_rt.errors import EnvironmentProblem, SinkError
 from deepprivacy_rt.stages import Sink
@@ -101,13 +102,14 @@ class Player(threading.Thread):
         """Stop and wait."""
         self._stop_asked.set()
         self.join(seconds)
-        assert not self.is_alive()
+        if self.is_alive():
+            raise WaitedInVain(f"the sink was not closed within {seconds} s")
 
     def wait_for_error(self, seconds: float) -> str:
         """Wait until the sink has given up; returns its message."""
         self.join(seconds)
         if self.is_alive():
             self._stop_asked.set()
-            raise AssertionError(f"no SinkError within {seconds} s")
+            raise WaitedInVain(f"no SinkError within {seconds} s")
         assert isinstance(self.error, SinkError)
         return str(self.error)

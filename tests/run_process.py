@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from waiting import WaitedInVain
 
 ROOT = Path(__file__).resolve().parents[1]
 SLATE = np.array([38, 40, 44])
@@ -25,8 +26,10 @@ SLATE = np.array([38, 40, 44])
 class Process:
     """A run with ``--json``; reads its lines as they come."""
 
-    def __init__(self, *arguments: object, folder: Path, **environment: str) -> None:
-        command = [sys.executable, "-m", "deepprivacy_rt", "run", "--json", *map(str, arguments)]
+    def __init__(
+        self, *arguments: object, folder: Path, program: Sequence[str] = ("-m", "deepprivacy_rt"), **environment: str
+    ) -> None:
+        command = [sys.executable, *program, "run", "--json", *map(str, arguments)]
         self.child = subprocess.Popen(
             command,
             cwd=folder,
@@ -49,7 +52,10 @@ class Process:
         """Return the first new line that meets the condition."""
         deadline = time.monotonic() + seconds
         while True:
-            line = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
+            try:
+                line = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise WaitedInVain(f"not within {seconds} s: {self.lines[-1:]}") from None
             assert line is not None, (self.lines[-3:], self.child.communicate()[1])
             self.lines.append(line)
             if condition(line):
@@ -61,15 +67,22 @@ class Process:
     def message(self, part: str, seconds: float = 150) -> str:
         return str(self.until(lambda line: part in line.get("text", ""), seconds)["text"])
 
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """Send a signal; return the exit code. It ends within two seconds, and within more on a slow machine."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Send a signal. It ends in order within two seconds, and within more on a slow machine."""
         self.child.send_signal(number)
-        return self.child.wait(10)
+        code = self.child.wait(10)
+        if code:
+            assert self.child.stderr is not None
+            said = self.child.stderr.read()
+            if "did not end in time" in said:
+                raise WaitedInVain(said)
+            raise AssertionError(f"exit code {code}: {said}")
 
 
 @contextlib.contextmanager
-def running(*arguments: object, folder: Path, **environment: str) -> Iterator[Process]:
-    process = Process(*arguments, folder=folder, **environment)
+def running(*arguments: object, **options: Any) -> Iterator[Process]:
+    """Yield a :class:`Process`, and kill it in the end."""
+    process = Process(*arguments, **options)
     try:
         yield process
     finally:

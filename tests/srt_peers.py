@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from live_pictures import number, picture
+from waiting import until
 
 from deepprivacy_rt.media.srt_address import SrtAddress
 from deepprivacy_rt.types import Image
@@ -126,10 +127,12 @@ class Recorder(_Peer):
 
     def until_bytes(self, count: int, seconds: float = 60) -> None:
         """Wait until so much more was recorded."""
-        wanted, until = self.file.stat().st_size + count, time.monotonic() + seconds
-        while self.file.stat().st_size < wanted:
-            assert time.monotonic() < until, f"{self.file.stat().st_size} of {wanted} bytes came"
-            time.sleep(0.05)
+        wanted = self.file.stat().st_size + count
+        until(
+            lambda: self.file.stat().st_size >= wanted,
+            seconds,
+            lambda: f"{self.file.stat().st_size} of {wanted} bytes came",
+        )
 
     def images(self) -> list[tuple[float, Image]]:
         """Return times in seconds and pictures of what was recorded."""

@@ -15,6 +15,7 @@ from typing import NoReturn
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper, Region
@@ -144,10 +145,7 @@ class Live:
         assert_safe(self.sink.frames)
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, self.engine.status()
-            time.sleep(0.005)
+        until(condition, seconds, self.engine.status)
 
     @property
     def written(self) -> int:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from live_pictures import Player, colour_error, number, picture, safe
 from stillness import ByTheClock
+from waiting import until
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.sinks.live_encoding import LivePicture
@@ -30,9 +31,7 @@ def read(path: Path) -> list[tuple[float, Image]]:
 
 
 def opened(sink: RecordingSink, player: Player) -> None:
-    until = time.monotonic() + 60
-    while not sink.encoder and player.is_alive() and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: sink.encoder or not player.is_alive())
     assert sink.encoder, player.error
 
 
@@ -44,10 +43,9 @@ def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
     player = Player(sink)
     player.start()
     opened(sink, player)
-    until = time.monotonic() + 100
-    while not (player.written >= 114 and sink.path.stat().st_size > 5000) and player.is_alive():
-        assert time.monotonic() < until, player.written
-        time.sleep(0.01)  # 114 pictures: 1.8 s after the second keyframe; 5000 bytes: at least one piece is written
+    # 114 pictures: 1.8 s after the second keyframe; 5000 bytes: at least one piece is written
+    ready = lambda: player.written >= 114 and sink.path.stat().st_size > 5000  # noqa: E731
+    until(lambda: ready() or not player.is_alive(), 100, lambda: player.written)
     assert sink.pid is not None
     written = player.written
     os.kill(sink.pid, signal.SIGKILL)
@@ -72,9 +70,7 @@ def test_program_killed_in_the_middle_leaves_a_complete_file(tmp_path: Path) -> 
         ]
     )
     try:
-        until = time.monotonic() + 60
-        while not (path.exists() and path.stat().st_size > 10_000) and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: path.exists() and path.stat().st_size > 10_000)
         children = psutil.Process(program.pid).children()
     finally:
         program.kill()
@@ -185,9 +181,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_file(tmp_path: Path
     player = Player(sink)
     player.start()
     opened(sink, player)
-    until = time.monotonic() + 60
-    while sink.path.stat().st_size < 20_000 and player.is_alive() and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: sink.path.stat().st_size >= 20_000 or not player.is_alive())
     assert sink.pid is not None
     resource.prlimit(sink.pid, resource.RLIMIT_FSIZE, (sink.path.stat().st_size + 1000, resource.RLIM_INFINITY))
     message = player.wait_for_error(60)

@@ -14,6 +14,7 @@ import pytest
 from live_pictures import Player, colour_error, number, picture
 from srt_peers import ESCAPED, PASSPHRASE, Recorder, free_udp_port, recorder
 from stillness import ByTheClock
+from waiting import until
 
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media import libsrt
@@ -41,9 +42,7 @@ def started(sink: StreamSink) -> Player:
 
 
 def until_open(player: Player) -> None:
-    until = time.monotonic() + 60
-    while not player.sink.encoder and player.is_alive() and time.monotonic() < until:  # type: ignore[attr-defined]
-        time.sleep(0.02)
+    until(lambda: player.sink.encoder or not player.is_alive())  # type: ignore[attr-defined]
     assert player.sink.encoder, player.error  # type: ignore[attr-defined]
 
 
@@ -196,10 +195,8 @@ def test_the_child_ends_when_the_program_is_killed(peer: Recorder, options: str)
     program = subprocess.Popen([sys.executable, "-c", code, url, *filter(None, sys.path)])
     children: list[psutil.Process] = []
     try:
-        until = time.monotonic() + 60
-        while not (children and children[0].net_connections()) and time.monotonic() < until:
-            time.sleep(0.02)
-            children = psutil.Process(program.pid).children()
+        until(lambda: any(child.net_connections() for child in psutil.Process(program.pid).children()))
+        children = psutil.Process(program.pid).children()
     finally:
         program.kill()
         program.wait()

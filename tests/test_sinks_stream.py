@@ -20,6 +20,7 @@ import pytest
 from live_pictures import Player, colour_error, number, picture, safe
 from rtmp_server import KEY, RtmpServer, free_port
 from stillness import ByTheClock
+from waiting import until
 
 from deepprivacy_rt.errors import SinkError, UsageError
 from deepprivacy_rt.sinks.live_encoding import LivePicture
@@ -54,18 +55,13 @@ def settings(server: RtmpServer, patience: float = 5.0) -> StreamSettings:
 
 
 def opened(sink: StreamSink | HlsSink, player: Player) -> None:
-    until = time.monotonic() + 60
-    while not sink.encoder and player.is_alive() and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: sink.encoder or not player.is_alive())
     assert sink.encoder, player.error
 
 
 def until_sent(player: Player, sink: StreamSink | HlsSink, count: int) -> None:
     """Wait until so many pictures were not only written, but taken by the encoder."""
-    until = time.monotonic() + 100
-    while player.written - sink.dropped < count and player.is_alive():
-        assert time.monotonic() < until, player.written
-        time.sleep(0.02)
+    until(lambda: player.written - sink.dropped >= count or not player.is_alive(), 100, lambda: player.written)
 
 
 def read(url: str, count: int, **options: str) -> list[tuple[float, Image]]:
@@ -227,10 +223,7 @@ def test_no_child_and_no_thread_is_left(shared_server: RtmpServer) -> None:
         sink.write(safe(picture(0), 0))
         assert sink.wait_until_open(20)
     assert pid is not None and not psutil.pid_exists(pid)
-    until = time.monotonic() + 20
-    while threading.active_count() > threads and time.monotonic() < until:
-        time.sleep(0.02)
-    assert threading.active_count() <= threads
+    until(lambda: threading.active_count() <= threads, 20, threading.enumerate)
 
 
 def test_child_that_is_killed_is_a_sink_error(shared_server: RtmpServer) -> None:
@@ -373,10 +366,8 @@ def test_child_without_a_parent_ends_even_if_the_server_hangs(server: RtmpServer
     )
     children: list[psutil.Process] = []
     try:
-        until = time.monotonic() + 60
-        while not (children and children[0].net_connections()) and time.monotonic() < until:
-            time.sleep(0.02)
-            children = psutil.Process(program.pid).children()
+        until(lambda: any(child.net_connections() for child in psutil.Process(program.pid).children()))
+        children = psutil.Process(program.pid).children()
     finally:
         program.kill()
         program.wait()

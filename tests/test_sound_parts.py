@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from live_pictures import picture, safe
 from stillness import ByTheClock
+from waiting import until
 
 from deepprivacy_rt.errors import SourceError
 from deepprivacy_rt.realtime.gate import Gate
@@ -78,13 +79,6 @@ class Kept:
 
     def sounds(self) -> list[Sound]:
         return [item for item in self.got if isinstance(item, Sound)]
-
-
-def until(condition: object, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_presenter_lets_sound_out_beside_pictures_only() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from stillness import ByTheClock, StillnessWatch
+from waiting import WaitedInVain, until
 
 
 def test_a_watch_that_is_held_up_counts_for_how_long(tmp_path: Path) -> None:
@@ -68,3 +69,36 @@ def test_a_test_that_was_let_off_ends_as_skipped_and_others_as_they_do(
     done = pytester.runpytest_subprocess("-ra", "-p", "stillness", "-p", "no:xdist")
     done.assert_outcomes(passed=1, skipped=1, failed=1)
     done.stdout.fnmatch_lines(["*9.0 of 10.0 s: late*", "FAILED*::test_wrong_too*"])
+
+
+@pytest.mark.parametrize(("still", "outcome"), [(3.0, "skipped"), (1.9, "failed")])
+def test_only_a_machine_that_stood_still_excuses_waiting_in_vain(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, still: float, outcome: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    pytester.makeconftest(
+        "import pytest\nfrom stillness import ByTheClock\n"
+        "@pytest.fixture\ndef by_the_clock():\n"
+        f"    return ByTheClock(iter([0.0, {still}]).__next__, iter([0.0, 10.0]).__next__)\n"
+    )
+    pytester.makepyfile(
+        "import subprocess\nfrom waiting import until\n"
+        "def test_thread():\n    until(lambda: False, 0.1, lambda: 'two of three')\n"
+        "def test_process():\n    subprocess.run(['sleep', '9'], timeout=0.1)\n"
+        "def test_wrong():\n    assert 1 == 2\n"
+    )
+    done = pytester.runpytest_subprocess("-ra", "-p", "stillness", "-p", "no:xdist")
+    if outcome == "skipped":
+        done.assert_outcomes(skipped=2, failed=1)
+        done.stdout.fnmatch_lines(
+            ["*test_thread: * 3.0 of 10.0 s: not within 0 s: two of three", "FAILED*::test_wrong*"]
+        )
+    else:
+        done.assert_outcomes(failed=3)
+
+
+def test_waiting_ends_when_there_is_what_was_waited_for() -> None:
+    begin = time.monotonic()
+    until(lambda: time.monotonic() > begin + 0.1, 30)
+    with pytest.raises(WaitedInVain, match="not within 0 s: nothing came"):
+        until(lambda: False, 0.1)

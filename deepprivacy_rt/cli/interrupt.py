@@ -27,11 +27,11 @@ class UnresponsiveError(Exception):
     """The job was told to stop and still runs."""
 
 
-def run_interruptibly(work: Callable[[threading.Event], int]) -> int:
+def run_interruptibly(work: Callable[[threading.Event], int], grace_s: float = GRACE_S) -> int:
     """Run ``work(stop)`` and return what it returns; SIGINT, SIGTERM and SIGHUP set ``stop``, but those ignored so far.
 
     Must be called in the main thread. Raises what ``work`` raises, and UnresponsiveError where it has not ended
-    ``GRACE_S`` after the first signal; then the caller should clean up and leave with ``os._exit``.
+    ``grace_s`` after the first signal; then the caller should clean up and leave with ``os._exit``.
     """
     stop = threading.Event()
     outcome: list[int] = []
@@ -49,7 +49,7 @@ def run_interruptibly(work: Callable[[threading.Event], int]) -> int:
     thread = threading.Thread(target=job, name="anonymize", daemon=True)
     with _handled(_SIGNALS, on_signal):
         thread.start()
-        _wait(thread, stop)
+        _wait(thread, stop, grace_s)
     if failure:
         raise failure[0]
     return outcome[0]
@@ -87,11 +87,11 @@ def _handled(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[No
             signal.signal(number, earlier)
 
 
-def _wait(thread: threading.Thread, stop: threading.Event) -> None:
+def _wait(thread: threading.Thread, stop: threading.Event, grace_s: float) -> None:
     deadline = None
     while thread.is_alive():
         thread.join(0.05)
         if stop.is_set() and deadline is None:
-            deadline = time.monotonic() + GRACE_S
+            deadline = time.monotonic() + grace_s
         if deadline is not None and time.monotonic() > deadline and thread.is_alive():
             raise UnresponsiveError

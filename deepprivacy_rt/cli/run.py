@@ -27,6 +27,8 @@ from deepprivacy_rt.config import (
 )
 from deepprivacy_rt.errors import UsageError
 
+_GRACE_S = 1.9
+"""The engine leaves behind what hangs after 1.6 s, and the rest ends in order: it must not be cut off first."""
 _DESCRIPTION = """\
 Read a camera, a network stream or a file, replace every face, and write to a virtual camera, a stream, a file or a
 window. Before the first processed frame, and whenever there is nothing that may be shown, a slate is shown.
@@ -156,9 +158,9 @@ class _LiveRun:
                     self.view.message(f"no sound goes to {', '.join(self._silent)}")
                 if keys:
                     self.view.message(HELP)
-                return run_interruptibly(self._work)
+                return run_interruptibly(self._work, _GRACE_S)
         except UnresponsiveError:
-            sys.stderr.flush()
+            print("error: the run did not end in time, and was ended at once", file=sys.stderr, flush=True)
             os._exit(1)  # a library call that does not return cannot be ended in any other way
 
     @contextlib.contextmanager
