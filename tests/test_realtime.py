@@ -369,6 +369,23 @@ def test_a_sink_that_hangs_holds_nobody() -> None:
     hang.set()
 
 
+def test_a_source_that_hangs_as_it_is_closed_leaves_sinks_the_time_to_end_in_order() -> None:
+    class Frozen(Camera):
+        def close(self) -> None:
+            super().close()
+            time.sleep(1.5)
+
+    class Slow(ListSink):
+        def __exit__(self, *exc: object) -> None:
+            time.sleep(0.8)
+            super().__exit__(*exc)
+
+    sink, gate = Slow(), Gate()
+    with Live(Frozen(), stages(), Presenter("slow", lambda: sink, gate, QUICK), gate=gate) as live:
+        live.wait(lambda: len(sink.frames) > 2)
+    assert sink.outcome == "completed"
+
+
 def test_a_sink_that_cannot_work_ends_alone_and_the_last_one_ends_the_run() -> None:
     def refuse() -> ListSink:
         raise UsageError("out.mp4: exists")

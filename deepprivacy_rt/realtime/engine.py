@@ -174,13 +174,13 @@ class LiveEngine:
         ended = self._source_state == "ended" and self._failure is None
         self._stop.set()
         self._slot.close()
-        if self._source is not None:
-            self._source.close()
         for presenter in self._presenters:
             if ended:
                 presenter.finish()
             else:
                 presenter.stop()
+        if self._source is not None:  # after them: a camera that does not answer takes as long as they need to end
+            self._source.close()
         for presenter in self._presenters:
             presenter.join(max(0.0, deadline - time.monotonic()))
             presenter.stop()
