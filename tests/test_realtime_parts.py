@@ -141,3 +141,12 @@ def test_effort_is_left_alone_without_frames_or_a_pace() -> None:
     governor.attach(None, Replacer())
     governor.update(1, 60, 60, busy=1)
     assert said == []
+
+
+def test_stages_that_finish_nothing_have_no_room_to_spare() -> None:
+    said: list[str] = []
+    governor = Governor(said.append)
+    governor.attach(Detector(), Replacer())
+    for second in range(1, 60):
+        governor.update(1, 30 * second, 0, busy=0.0)  # the first call of a network takes long on a slow machine
+    assert said == []

@@ -92,7 +92,7 @@ class Governor:
         if lost / frames > _TOO_MANY:
             self._calm = 0.0
             self._move(1)
-        elif busy < PACES[max(self._level - 1, 0)].busy:
+        elif 0.0 < busy < PACES[max(self._level - 1, 0)].busy:  # 0: nothing was finished, all may be stuck
             self._calm += seconds
             if self._calm >= _CALM_SECONDS:
                 self._calm = 0.0
