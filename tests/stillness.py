@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import av
+import psutil
 import pytest
 from waiting import WaitedInVain
 
@@ -27,6 +29,8 @@ with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
 """
 MOST_S, MOST_SHARE = 0.2, 0.02
 """Standing still for so long, and for this share of the time, counts: a machine that is only busy stays far below."""
+GIVEN_UP = WaitedInVain, TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired, av.ExitError
+"""What waiting that ran out raises. PyAV's own limits end in its ExitError."""
 GIVE_UP_SHARE = 0.2
 """Waiting is long anyhow: only a machine that stood still for this share of the time is a reason that it ran out."""
 
@@ -123,7 +127,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     assert isinstance(clock, ByTheClock)
     try:
         result = yield
-    except (WaitedInVain, subprocess.TimeoutExpired) as error:
+    except GIVEN_UP as error:
         clock.give_up(pyfuncitem.name, error)
         raise
     clock.settle(pyfuncitem.name)

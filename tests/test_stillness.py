@@ -85,16 +85,17 @@ def test_only_a_machine_that_stood_still_excuses_waiting_in_vain(
         "import subprocess\nfrom waiting import until\n"
         "def test_thread():\n    until(lambda: False, 0.1, lambda: 'two of three')\n"
         "def test_process():\n    subprocess.run(['sleep', '9'], timeout=0.1)\n"
+        "def test_socket():\n    raise TimeoutError('timed out')\n"
         "def test_wrong():\n    assert 1 == 2\n"
     )
     done = pytester.runpytest_subprocess("-ra", "-p", "stillness", "-p", "no:xdist")
     if outcome == "skipped":
-        done.assert_outcomes(skipped=2, failed=1)
+        done.assert_outcomes(skipped=3, failed=1)
         done.stdout.fnmatch_lines(
             ["*test_thread: * 3.0 of 10.0 s: not within 0 s: two of three", "FAILED*::test_wrong*"]
         )
     else:
-        done.assert_outcomes(failed=3)
+        done.assert_outcomes(failed=4)
 
 
 def test_waiting_ends_when_there_is_what_was_waited_for() -> None:
