@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deepprivacy_rt.weights import Weights
 
@@ -20,8 +21,11 @@ PACKED_PICTURES = 24
 def pytest_configure() -> None:
     """Let interrupts through: a shell that starts the tests in the background has its children ignore them.
 
-    Networks run on one thread: tests run side by side, and the threads of a network spin while they wait.
+    Networks run on one thread: tests run side by side, and the threads of a network spin while they wait. No example of
+    Hypothesis has to end in a fifth of a second: a machine that stands still is slower.
     """
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

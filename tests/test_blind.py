@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepprivacy_rt.blending import PatchBlender
@@ -130,7 +130,7 @@ def scrambled(image: Image, cover: np.ndarray, seed: int) -> Image:
 
 @pytest.mark.parametrize("region", Region)
 @pytest.mark.parametrize("name", [*GENERATORS, ON_DEVICE, FILLED_ON_DEVICE])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(faces=st.lists(detections(), min_size=1, max_size=3), seed=st.integers(0, 1000))
 def test_pixels_under_a_cover_have_no_part_in_a_frame(
     name: str, region: Region, faces: list[Detection], seed: int
@@ -174,7 +174,7 @@ def test_a_calmed_stream_that_mixes_frames_sees_nothing_under_a_cover() -> None:
 
 
 @pytest.mark.parametrize("name", [*GENERATORS, ON_DEVICE, FILLED_ON_DEVICE])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6)
 @given(script=st.dictionaries(st.integers(0, 5), st.lists(detections(), max_size=2), min_size=1, max_size=4))
 def test_pixels_under_a_cover_have_no_part_in_a_stream(name: str, script: dict[int, list[Detection]]) -> None:
     first = stream(name, script, None).frames

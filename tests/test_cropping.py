@@ -96,7 +96,7 @@ def test_a_patch_shows_what_the_frame_shows_at_the_same_place(side: float, roll:
 
 
 @given(x=st.floats(-40, 340), y=st.floats(-40, 260), side=st.floats(3, 300), roll=st.floats(-3.1, 3.1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_covered_pixel_is_filled_and_no_other(x: float, y: float, side: float, roll: float) -> None:
     image = noise(220, 300)
     safe = AlignedCropper(64).erase(Frame(image, 0, Fraction(0)), [make_track(x, y, side, roll)])
@@ -106,7 +106,7 @@ def test_every_covered_pixel_is_filled_and_no_other(x: float, y: float, side: fl
 
 
 @given(x=st.floats(0, 300), y=st.floats(0, 220), side=st.floats(20, 500), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_single_covered_pixel_is_seen_however_much_the_patch_is_reduced(
     x: float, y: float, side: float, seed: int
 ) -> None:
@@ -139,7 +139,7 @@ def test_a_frame_that_is_no_multiple_of_the_reduction_is_cut_up_to_its_border(sh
     region=st.sampled_from(list(Region)),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_under_any_cover_reaches_a_patch_or_the_fill(
     x: float, y: float, side: float, roll: float, second: float, region: Region, seed: int
 ) -> None:

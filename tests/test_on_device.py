@@ -180,7 +180,7 @@ def depth(outline: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.min(sides, axis=0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(faces=st.lists(detections(), min_size=1, max_size=3), region=st.sampled_from(Region))
 def test_covers_reach_over_the_outline_that_the_cpu_draws(faces: list[Any], region: Region) -> None:
     found = OnlineTracker().update(0, faces)
