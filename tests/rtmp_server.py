@@ -7,11 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 KEY = "live_4815162342_geheim"
@@ -60,14 +60,15 @@ def free_port() -> int:
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
     """Wait until somebody listens; the connection that proves it is closed again."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+
+    def listens() -> bool:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return True
         assert process.poll() is None, f"the server ended with code {process.returncode}"
-        time.sleep(0.02)
-    raise AssertionError(f"nobody listens on port {port}")
+        return False
+
+    until(listens, seconds, lambda: f"nobody listens on port {port}")
 
 
 class RtmpServer:

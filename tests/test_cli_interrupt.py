@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import CLIP, QUICK, REPOSITORY, command, environment, ffmpeg, leftovers
 from stillness import ByTheClock
+from waiting import until
 
 MOST_SECONDS = 2.0
 
@@ -95,10 +96,9 @@ def test_original_faces_do_not_outlive_an_evaluation_that_is_ended(
         text=True,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # these tests themselves may run under nohup
     )
-    deadline = time.monotonic() + 200
-    while not list(scratch.glob("deepprivacy-rt-evaluate-*/generated/.*")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
+    made = "deepprivacy-rt-evaluate-*/generated/.*"
+    until(lambda: process.poll() is not None or list(scratch.glob(made)), 200)
+    assert process.poll() is None
     process.send_signal(number)
     errors = process.communicate(timeout=80)[1]
     assert process.returncode == 1 and errors.splitlines()[-1] == "error: interrupted", errors

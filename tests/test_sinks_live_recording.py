@@ -44,8 +44,11 @@ def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
     player.start()
     opened(sink, player)
     # 114 pictures: 1.8 s after the second keyframe; 5000 bytes: at least one piece is written
-    ready = lambda: player.written >= 114 and sink.path.stat().st_size > 5000  # noqa: E731
-    until(lambda: ready() or not player.is_alive(), 100, lambda: player.written)
+    until(
+        lambda: (player.written >= 114 and sink.path.stat().st_size > 5000) or not player.is_alive(),
+        100,
+        lambda: player.written,
+    )
     assert sink.pid is not None
     written = player.written
     os.kill(sink.pid, signal.SIGKILL)

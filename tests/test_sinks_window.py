@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from live_pictures import QUARTERS, Player, colour_error, number, picture, safe
 from stillness import ByTheClock
+from waiting import until
 
 from deepprivacy_rt.errors import EnvironmentProblem
 from deepprivacy_rt.sinks.window import WindowSettings, WindowSink
@@ -82,12 +83,15 @@ def xdotool(*arguments: str) -> str:
 
 def the_window() -> str:
     """Wait for the window to be on the screen; return its id. A search fails where windows come and go meanwhile."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    found: list[str] = []
+
+    def is_there() -> bool:
         with contextlib.suppress(subprocess.CalledProcessError):
-            return xdotool("search", "--onlyvisible", "--class", "deepprivacy-rt").split()[0]
-        time.sleep(0.1)
-    raise AssertionError("no window")
+            found.extend(xdotool("search", "--onlyvisible", "--class", "deepprivacy-rt").split())
+        return bool(found)
+
+    until(is_there, what=lambda: "no window")
+    return found[0]
 
 
 class _ClientMessage(ctypes.Structure):

@@ -27,8 +27,8 @@ from deepprivacy_rt.config import (
 )
 from deepprivacy_rt.errors import UsageError
 
-_GRACE_S = 1.9
-"""The engine leaves behind what hangs after 1.6 s, and the rest ends in order: it must not be cut off first."""
+_ENGINE_FIRST_S = 0.3
+"""By how much longer than the engine waits for what hangs a run is waited for: its own end is the orderly one."""
 _DESCRIPTION = """\
 Read a camera, a network stream or a file, replace every face, and write to a virtual camera, a stream, a file or a
 window. Before the first processed frame, and whenever there is nothing that may be shown, a slate is shown.
@@ -149,6 +149,7 @@ class _LiveRun:
         from deepprivacy_rt.cli.interrupt import UnresponsiveError, run_interruptibly
         from deepprivacy_rt.cli.keys import reading_keys
         from deepprivacy_rt.cli.live_session import HELP
+        from deepprivacy_rt.realtime.engine import GRACE_SECONDS
 
         if hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, lambda *_: self._session.panic())
@@ -158,7 +159,7 @@ class _LiveRun:
                     self.view.message(f"no sound goes to {', '.join(self._silent)}")
                 if keys:
                     self.view.message(HELP)
-                return run_interruptibly(self._work, _GRACE_S)
+                return run_interruptibly(self._work, GRACE_SECONDS + _ENGINE_FIRST_S)
         except UnresponsiveError:
             print("error: the run did not end in time, and was ended at once", file=sys.stderr, flush=True)
             os._exit(1)  # a library call that does not return cannot be ended in any other way

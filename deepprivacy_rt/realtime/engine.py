@@ -30,7 +30,8 @@ from deepprivacy_rt.types import Frame, SafeFrame, Sound
 _MOST_BYTES = 128 << 20
 _POLL_SECONDS = 0.1
 _TRIM_SECONDS = 60.0
-_GRACE_SECONDS = 1.6
+GRACE_SECONDS = 1.6
+"""How long a run that ends waits for its outputs and its source; what hangs longer is left behind."""
 _RESTART_SECONDS = 1.0
 
 
@@ -170,7 +171,7 @@ class LiveEngine:
 
     def _shut(self, threads: Sequence[threading.Thread]) -> None:
         # Where the source came to its end, what is under way is still shown; else this returns at once.
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + GRACE_SECONDS
         ended = self._source_state == "ended" and self._failure is None
         self._stop.set()
         self._slot.close()
