@@ -29,7 +29,8 @@ def make_wardrobes(config: FaceConfig, weights: Weights, salt: bytes) -> Callabl
     """Return what makes the wardrobe of one stream of a frame rate; 1 and below: a picture, or a show of pictures."""
     bank = read_portraits(weights.path("portraits"))
     wanted = None if config.identity == "random" else pick(read_identities(weights), config.identity).number
-    return lambda frame_rate: Wardrobe(bank, salt, wanted, still=frame_rate <= 1)
+    group = None if config.portraits == "any" else config.portraits
+    return lambda frame_rate: Wardrobe(bank, salt, wanted, group=group, still=frame_rate <= 1)
 
 
 def portraying(wardrobes: Callable[[float], Wardrobe]) -> Callable[[Generator, Generator, float], Generator]:

@@ -33,6 +33,7 @@ DetectorName = Literal["blazeface", "yunet"]
 Precision = Literal["auto", "f32"]
 Privacy = Literal["standard", "strict"]
 ModelName = Literal["auto", "face128", "face256"]
+Portraits = Literal["any", "women", "men"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 ConfigT = TypeVar("ConfigT")
@@ -49,6 +50,7 @@ class FaceConfig:
         other hardware that has it, else float32; ``f32``: float32 everywhere.
     :ivar privacy: ``standard``: mouth and eyelids of a generated face follow the original's, by three numbers;
         ``strict``: nothing of a face but box and keypoints is read, and generated faces stay at rest.
+    :ivar portraits: whose faces are drawn: ``women``, ``men``, or ``any``, by what surrounds a face.
     :ivar identity: ``random``, or name or number of the bank (``deepprivacy-rt identities``) for all faces.
     :ivar seed: makes synthetic identities reproducible; None draws a fresh secret for every run.
     """
@@ -61,6 +63,7 @@ class FaceConfig:
     model: ModelName = "auto"
     precision: Precision = "auto"
     privacy: Privacy = "standard"
+    portraits: Portraits = "any"
     identity: str = "random"
     seed: int | None = None
 
@@ -69,6 +72,8 @@ class FaceConfig:
         plain = self.device in ("auto", "cpu", "cuda", "mps")
         if not plain and not (kind == "cuda" and number.isascii() and number.isdecimal()):
             raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
+        if self.portraits != "any" and self.identity != "random":
+            raise ConfigError(f"portraits = {self.portraits!r} and identity = {self.identity!r}: choose one of the two")
         if self.seed is not None and self.seed < 0:
             raise ConfigError(f"seed must not be negative, not {self.seed}")
 
@@ -246,13 +251,16 @@ def _choice(choices: tuple[str, ...], value: object, name: str) -> object:
 
 
 def override(config: ConfigT, changes: Mapping[str, object]) -> ConfigT:
-    """Return ``config`` with dotted keys replaced, as in ``{"faces.effort": "fast"}``. Raises ConfigError."""
+    """Return ``config`` with dotted keys replaced, as in ``{"faces.effort": "fast"}``. Raises ConfigError.
+
+    All at once, since keys that go together may not go with the old ones.
+    """
+    tables: dict[str, dict[str, object]] = {}
     for dotted, value in changes.items():
         table, _, key = dotted.partition(".")
-        section = getattr(config, table)
-        changed = dataclasses.replace(section, **{key: value})
-        config = dataclasses.replace(config, **{table: changed})  # type: ignore[type-var]
-    return config
+        tables.setdefault(table, {})[key] = value
+    sections = {table: dataclasses.replace(getattr(config, table), **values) for table, values in tables.items()}
+    return dataclasses.replace(config, **sections)  # type: ignore[type-var]
 
 
 def to_toml(config: object) -> str:

@@ -67,7 +67,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         Config(),
         Config(
-            FaceConfig("pixelate", "head", "yunet", "thorough", "cuda:3", "face256", "auto", "strict", "wren", 12),
+            FaceConfig(
+                "pixelate", "head", "yunet", "thorough", "cuda:3", "face256", "auto", "strict", "women", "random", 12
+            ),
             OutputConfig("hevc", 31, "veryfast", False, True, True),
         ),
     ],
@@ -89,6 +91,15 @@ def test_override_replaces_one_key_and_checks_it() -> None:
     assert config.output == OutputConfig(quality=20)
     with pytest.raises(ConfigError):
         override(Config(), {"output.quality": -1})
+
+
+def test_a_chosen_face_and_a_choice_of_faces_exclude_each_other() -> None:
+    wren = Config(faces=FaceConfig(identity="wren"))
+    with pytest.raises(ConfigError, match="choose one of the two"):
+        override(wren, {"faces.portraits": "women"})
+    # In the order of the command line, the first of both does not go with what the file says.
+    changed = override(wren, {"faces.portraits": "women", "faces.identity": "random"})
+    assert changed.faces == FaceConfig(portraits="women")
 
 
 def test_shipped_file_is_complete_and_holds_the_defaults() -> None:

@@ -21,6 +21,7 @@ from deepprivacy_rt.evaluation.identities import farthest_points
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.networks.bank import pick, read_bank
 from deepprivacy_rt.networks.prior import read_prior
+from deepprivacy_rt.portraits.bank import read_portraits
 from deepprivacy_rt.weights import Weights
 
 BANK = 'weights = "x"\n[[identity]]\nname = "wren"\nlatent = [1, 2.5]\n[[identity]]\nname = "lark"\nlatent = [0, 1]\n'
@@ -82,6 +83,7 @@ def test_all_faces_get_the_chosen_identity_whatever_the_salt() -> None:
 def test_a_new_face_is_not_the_chosen_one() -> None:
     assert with_new_identities(FaceConfig(identity="wren", seed=3)) == FaceConfig(seed=4)
     assert with_new_identities(FaceConfig(identity="wren")) == FaceConfig()
+    assert with_new_identities(FaceConfig(portraits="women")) == FaceConfig(portraits="women")
 
 
 def test_other_weights_have_no_bank() -> None:
@@ -102,7 +104,8 @@ def test_the_command_lists_and_shows_all(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["identities", "--sheet", str(sheet)]) == 0
     names = [one.name for one in read_identities(Weights())]
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines[:-1]] == [[str(i), name] for i, name in enumerate(names)]
+    groups = [one.group for one in read_portraits(Weights().path("portraits")).portraits]
+    assert [line.split() for line in lines[:-1]] == [[str(i), name, groups[i]] for i, name in enumerate(names)]
     picture = cv2.imread(str(sheet))
     rows = np.split(picture, len(picture) // 224)
     tiles = [tile for row in rows for tile in np.split(row, row.shape[1] // 224, axis=1)]

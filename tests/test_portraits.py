@@ -76,7 +76,8 @@ def drawn(yaw: float = 0.0, doing: Expression = REST, relief: Relief | None = No
 def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path) -> None:
     listed = read_list(Path(__file__).parents[1] / "configs" / "portraits.toml")
     records = {row["file"]: row for row in map(json.loads, (shared / "data/faces/manifest.jsonl").open())}
-    assert [source["file"] for source in bank().sources] == listed
+    assert {source["file"]: source["group"] for source in bank().sources} == listed
+    assert [source["file"] for source in bank().sources] == list(listed)
     for source in bank().sources:
         assert all(source[key] == records[source["file"]][key] for key in ("licence", "made_by", "source", "sha256"))
         assert source["licence"].split()[0] in ("MIT", "CC0", "CC0-1.0")
@@ -316,7 +317,18 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         read_portraits(file)
 
 
-@pytest.mark.parametrize("text", ["portraits = []", "portraits = ['a', 'a']", "other = 1", "portraits ="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "portraits = []",
+        "portraits = [{ file = 'a' }, { file = 'a' }]",
+        "portraits = ['a', 'b']",
+        "portraits = [{ file = 'a' }, { group = 'men' }]",
+        "portraits = [{ file = 'a' }, { file = 'b', group = 'cats' }]",
+        "other = 1",
+        "portraits =",
+    ],
+)
 def test_a_bad_list_of_portraits_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "list.toml"
     file.write_text(text)

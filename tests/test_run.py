@@ -57,8 +57,8 @@ def test_a_file_in_real_time_comes_out_covered(clip: Path, shared: Path, tmp_pat
 
 
 def test_panic_by_signal_and_over_http(clip: Path, tmp_path: Path) -> None:
-    options = ("--source", clip, "--loop", "--sink", "null", "--filter", "pixelate", "--control", 0)
-    with running(*options, folder=tmp_path, DEEPPRIVACY_CONTROL_TOKEN="secret-token") as process:
+    options = ("--source", clip, "--loop", "--sink", "null", "--filter", "pixelate", "--identity", "wren")
+    with running(*options, "--control", 0, folder=tmp_path, DEEPPRIVACY_CONTROL_TOKEN="secret-token") as process:
         line = process.message("control: ")
         assert "secret-token" not in line
         port = int(line.split(":")[3].split("/")[0])
@@ -86,9 +86,14 @@ def test_panic_by_signal_and_over_http(clip: Path, tmp_path: Path) -> None:
             ask("POST", "/arm", token="guess")
         ask("POST", "/filter?name=solid")
         process.message("filter: solid")
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask("POST", "/portraits?name=cats")
+        assert ask("POST", "/portraits?name=women") == {"portraits": "women"}
+        process.message("portraits: women")
         ask("POST", "/identity")
         process.message("new faces")
-        assert ask("GET", "/status")["filter"] == "solid"
+        last = ask("GET", "/status")
+        assert (last["filter"], last["portraits"]) == ("solid", "women")
         ask("POST", "/stop")
         assert process.child.wait(10) == 0
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import torch
 from portrait_patches import patch_of
 from torch.nn import functional as F
 
+from deepprivacy_rt.build_generator import make_wardrobes
+from deepprivacy_rt.config import FaceConfig
 from deepprivacy_rt.cropping import Region
 from deepprivacy_rt.errors import TrainingError, WeightsError
 from deepprivacy_rt.generators.portraying import PortraitGenerator
@@ -326,6 +329,20 @@ def test_portraits_that_go_with_the_surroundings_are_chosen() -> None:
     assert len(chosen) > 3
     assert np.mean(scores[list(chosen)]) > np.mean(scores[list(similar)])
     assert chosen != similar
+
+
+@pytest.mark.parametrize("group", ["women", "men"])
+def test_only_portraits_that_were_asked_for_are_worn(group: Literal["women", "men"]) -> None:
+    """In any light, and by more people than there are such portraits."""
+    wardrobe = make_wardrobes(FaceConfig(portraits=group), Weights(), b"salt")(30.0)
+    theirs = {number for number, one in enumerate(bank().portraits) if one.group == group}
+    assert len(theirs) >= 40
+    for identity in range(len(theirs) + 20):
+        patch = patch_of(identity)
+        light = (20, 90, 160, 240)[identity % 4]
+        chosen, other, _ = wardrobe._choice(identity, Replacement(patch, np.full_like(patch.image, light)))
+        assert {chosen, other} <= theirs
+    assert set(wardrobe._wearing.values()) <= theirs
 
 
 def test_a_hint_of_another_size_is_refused() -> None:

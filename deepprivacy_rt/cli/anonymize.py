@@ -17,6 +17,7 @@ from deepprivacy_rt.config import (
     Effort,
     Filter,
     ModelName,
+    Portraits,
     Preset,
     Privacy,
     Region,
@@ -60,6 +61,7 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
     choice("effort", Effort, "how hard to look for faces (default: balanced)")
     choice("detector", DetectorName, "who looks for faces (default: blazeface)")
     choice("privacy", Privacy, "mouth and eyelids follow the original's, or stay at rest (default: standard)")
+    choice("portraits", Portraits, "whose faces are drawn (default: any, by what surrounds a face)")
     help_ = "auto, cpu, cuda, cuda:N or mps, for the generator (default: auto); one that is missing is an error"
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help=help_)
     help_ = "random, or a name or number of `deepprivacy-rt identities`, for all faces (default: random)"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from deepprivacy_rt.cli.batch import make_plan
 from deepprivacy_rt.cli.files import check_side_file, one_line, write_side_file
-from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, ModelName, Precision, Privacy, Region
+from deepprivacy_rt.config import DetectorName, Effort, FaceConfig, ModelName, Portraits, Precision, Privacy, Region
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.sources import IMAGE_SUFFIXES
 
@@ -33,6 +33,7 @@ _FACE_OPTIONS = {
     "model": ModelName,
     "precision": Precision,
     "privacy": Privacy,
+    "portraits": Portraits,
 }
 _RECOGNISER, _DETECTOR = "mobileface_v3_112.onnx", "yunet_n_dynamic.onnx"
 

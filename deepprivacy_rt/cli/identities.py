@@ -22,6 +22,8 @@ if typing.TYPE_CHECKING:
 
 _MOST_PICTURES = 6
 _TILE, _COLUMNS = 224, 8
+_NAME = 12
+"""Width of the column of names."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code. Raises UsageError, WeightsError, SourceError, SinkError."""
     from deepprivacy_rt.build_generator import read_identities
+    from deepprivacy_rt.portraits.bank import read_portraits
     from deepprivacy_rt.weights import Weights
 
     if len(args.on) > _MOST_PICTURES:
@@ -50,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
         check_side_file(args.sheet, "--sheet", args.on, overwrite=args.overwrite)
     weights = Weights()
     identities = read_identities(weights)
+    portraits = read_portraits(weights.path("portraits")).portraits
     for number, one in enumerate(identities):
-        print(f"{number:3} {one.name}")
+        print(f"{number:3} {one.name:{_NAME}} {portraits[number].group}")
     if args.sheet is not None:
         _write(args.sheet, weights, identities, args.on)
         print(f"sheet: {args.sheet}")

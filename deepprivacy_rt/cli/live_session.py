@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 
 from deepprivacy_rt.build_live import with_new_identities
-from deepprivacy_rt.config import FaceConfig, Filter, Region
+from deepprivacy_rt.config import FaceConfig, Filter, Portraits, Region
 from deepprivacy_rt.errors import DeepPrivacyError, UsageError
 from deepprivacy_rt.realtime.control import Action
 from deepprivacy_rt.realtime.engine import LiveEngine, LiveStages
@@ -53,6 +53,7 @@ class LiveSession:
             "identity": self._identity,
             "filter": self._filter,
             "region": self._region,
+            "portraits": self._portraits,
             "stop": self._end,
         }
 
@@ -67,7 +68,7 @@ class LiveSession:
         self._panic({})
 
     def _status(self, _: Mapping[str, str]) -> Mapping[str, object]:
-        faces = {"filter": self._faces.filter, "region": self._faces.region}
+        faces = {name: getattr(self._faces, name) for name in ("filter", "region", "portraits")}
         return dataclasses.asdict(self._engine.status()) | faces
 
     def _panic(self, _: Mapping[str, str]) -> Mapping[str, object]:
@@ -90,19 +91,24 @@ class LiveSession:
         return {"identity": "new"}
 
     def _filter(self, query: Mapping[str, str]) -> Mapping[str, object]:
-        names = typing.get_args(Filter)
-        name = query.get("name", names[(names.index(self._faces.filter) + 1) % len(names)])
-        return self._change("filter", name, names)
+        return self._change("filter", query, typing.get_args(Filter))
 
     def _region(self, query: Mapping[str, str]) -> Mapping[str, object]:
-        names = typing.get_args(Region)
-        name = query.get("name", names[(names.index(self._faces.region) + 1) % len(names)])
-        return self._change("region", name, names)
+        return self._change("region", query, typing.get_args(Region))
 
-    def _change(self, what: str, name: str, names: tuple[str, ...]) -> Mapping[str, object]:
+    def _portraits(self, query: Mapping[str, str]) -> Mapping[str, object]:
+        # Who asks for others does not want the one face that was chosen.
+        return self._change("portraits", query, typing.get_args(Portraits), identity="random")
+
+    def _change(
+        self, what: str, query: Mapping[str, str], names: tuple[str, ...], **besides: str
+    ) -> Mapping[str, object]:
+        """Change to what a query names, else to the next. Raises UsageError."""
+        name = query.get("name", names[(names.index(getattr(self._faces, what)) + 1) % len(names)])
         if name not in names:
             raise UsageError(f"{what} must be one of {', '.join(names)}, not {name!r}")
-        self._rebuild(dataclasses.replace(self._faces, **{what: name}), f"{what}: {name}")  # type: ignore[arg-type]
+        faces = dataclasses.replace(self._faces, **{what: name, **besides})  # type: ignore[arg-type]
+        self._rebuild(faces, f"{what}: {name}")
         return {what: name}
 
     def _end(self, _: Mapping[str, str]) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ from deepprivacy_rt.config import (
     FaceConfig,
     Filter,
     ModelName,
+    Portraits,
     Privacy,
     Region,
     RunConfig,
@@ -79,7 +80,7 @@ def _add_live(group: argparse._ArgumentGroup) -> None:
 
 def _add_faces(group: argparse._ArgumentGroup) -> None:
     kinds = {"filter": Filter, "region": Region, "model": ModelName, "effort": Effort, "detector": DetectorName}
-    for name, values in (kinds | {"privacy": Privacy}).items():
+    for name, values in (kinds | {"privacy": Privacy, "portraits": Portraits}).items():
         group.add_argument(f"--{name}", dest=f"faces.{name}", choices=typing.get_args(values))
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps")
     help_ = "random, or a name or number of `deepprivacy-rt identities`, for all faces (default: random)"

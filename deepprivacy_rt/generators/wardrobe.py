@@ -45,12 +45,22 @@ class Wardrobe:
     """The faces of one stream's identities.
 
     :param portrait: all identities get this one, by its number; None: drawn.
+    :param group: of which portraits one is drawn, as in ``Portrait.group``; None: of all.
     :param still: for a single picture, in which nothing can flicker: faces have more contrast.
     :ivar trial: the face that whoever is new tries on: of mean shape, and the same for all, so it tells nothing.
     """
 
-    def __init__(self, bank: PortraitBank, salt: bytes, portrait: int | None = None, *, still: bool = False) -> None:
+    def __init__(
+        self,
+        bank: PortraitBank,
+        salt: bytes,
+        portrait: int | None = None,
+        *,
+        group: str | None = None,
+        still: bool = False,
+    ) -> None:
         self.bank, self._still = bank, still
+        self._group = {one for one, drawn in enumerate(bank.portraits) if group in (None, drawn.group)}
         self._salt, self._portrait = salt, portrait
         self._mean_place = np.mean([one.place for one in bank.portraits], axis=0)
         self._mean_head = np.mean([one.head for one in bank.portraits], axis=0)
@@ -97,7 +107,7 @@ class Wardrobe:
         number = len(self.bank.portraits)
         name = b"portrait" + identity.to_bytes(8, "big", signed=True)
         random = np.random.default_rng(list(hashlib.sha256(self._salt + name).digest()))
-        order = [int(one) for one in random.permutation(number)]
+        order = [int(one) for one in random.permutation(number) if one in self._group]
         other, own = order[-1], float(random.uniform(*_OWN_SHAPE))
         if self._portrait is not None:
             return self._portrait % number, self._portrait % number, 1.0

@@ -29,12 +29,14 @@ class Portrait:
     :ivar place: (g, g, 3) float32, where the canonical places lie in space.
     :ivar head: (6, 3) float64, where its keypoints are.
     :ivar color: (3,) mean of the skin, 0 to 255.
+    :ivar group: ``women``, ``men``, or empty where it may be taken for either.
     """
 
     texture: Image
     place: Floats
     head: NDArray[np.float64]
     color: Floats
+    group: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +66,7 @@ def write_portraits(
     mean: Floats,
     sources: Sequence[dict[str, str]],
 ) -> None:
-    """Write a bank: textures as JPEG, the rest as float16, and the sources as JSON in the header.
+    """Write a bank: textures as JPEG, the rest as float16, and the sources, with their groups, as JSON in the header.
 
     :param places: (n, g, g, 3). :param heads: (n, 6, 3). :param mean: (468, 3).
     """
@@ -115,13 +117,17 @@ def _bank(parts: dict[str, NDArray[np.generic]], sources: Sequence[dict[str, str
     cover = covers(mean, len(textures[0]))
     skin = cover[..., 1:]
     portraits = [
-        Portrait(texture, place, head, np.asarray((texture * skin).sum(axis=(0, 1)) / skin.sum(), np.float32))
-        for texture, place, head in zip(textures, places, heads, strict=True)
+        Portrait(texture, place, head, _mean_color(texture, skin), source["group"])
+        for texture, place, head, source in zip(textures, places, heads, sources, strict=True)
     ]
     matcher = Matcher.of(parts) if any(name.startswith(PREFIX) for name in parts) else None
     if matcher is not None and len(matcher.looks) != len(portraits):
         raise ValueError("its matcher is of other portraits")
     return PortraitBank(portraits, cover, mean, sources, matcher)
+
+
+def _mean_color(texture: Image, skin: Floats) -> Floats:
+    return np.asarray((texture * skin).sum(axis=(0, 1)) / skin.sum(), np.float32)
 
 
 def _decoded(data: NDArray[np.uint8]) -> Image:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ else:
 
 TEXTURE, RELIEF = 192, 48
 """Sides of the maps: the training pictures have no more than about 110 pixels across a face."""
+_GROUPS = {"women", "men", ""}
 _MOST_DISAGREEMENT = 0.25
 _FRONTAL, _NEARLY_FRONTAL, _SHUT = 0.08, 0.14, 0.12
 """Distance of the nose's tip from the middle of the eyes, up to which a face counts towards the mean, and up to which
@@ -63,20 +64,24 @@ class _Face:
         return self.turned < _FRONTAL and self.mouth < _SHUT
 
 
-def read_list(path: Path) -> list[str]:
-    """Return the pictures that a list names. Raises TrainingError."""
+def read_list(path: Path) -> dict[str, str]:
+    """Return the group of each picture that a list names, in its order. Raises TrainingError."""
     try:
-        names = [str(name) for name in tomllib.loads(path.read_text(encoding="utf-8"))["portraits"]]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))["portraits"]
+        groups = {str(row["file"]): str(row.get("group", "")) for row in rows}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{path}: not a list of portraits: {error}") from error
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(groups) < 2 or len(groups) < len(rows):
         raise TrainingError(f"{path}: names fewer than two portraits, or one twice")
-    return names
+    unknown = set(groups.values()) - _GROUPS
+    if unknown:
+        raise TrainingError(f"{path}: a group is women or men, not {min(unknown)!r}")
+    return groups
 
 
 def make(
     folder: Path,
-    names: Sequence[str] | None,
+    groups: Mapping[str, str] | None,
     target: Path,
     detector: Detector,
     mesh: FaceMesh,
@@ -84,13 +89,13 @@ def make(
 ) -> None:
     """Write a file of portraits. Raises TrainingError.
 
-    :param names: pictures to take; None: all that look about into the camera.
+    :param groups: pictures to take, and their groups; None: all that look about into the camera, of no group.
     """
     faces = [face for record in records(folder) if (face := _look(folder, record, detector, mesh)) is not None]
     known = {face.record["file"]: face for face in faces}
-    if names is None:
-        names = [name for name, face in known.items() if face.turned < _NEARLY_FRONTAL]
-    missing = [name for name in names if name not in known]
+    if groups is None:
+        groups = {name: "" for name, face in known.items() if face.turned < _NEARLY_FRONTAL}
+    missing = [name for name in groups if name not in known]
     if missing:
         raise TrainingError(f"{folder}: no usable face in {', '.join(missing)}")
     calm = [face.mesh for face in faces if face.is_calm]
@@ -100,17 +105,17 @@ def make(
     offsets = canonical.keypoint_offsets(mean, [face.mesh for face in faces], [face.keypoints for face in faces])
     fine, coarse = canonical.Spreader(mean, TEXTURE), canonical.Spreader(mean, RELIEF)
     textures, places, heads = [], [], []
-    for face in (known[name] for name in names):
+    for face in (known[name] for name in groups):
         own = canonical.aligned(face.mesh, mean)(face.mesh)
         textures.append(canonical.texture(_picture(folder, face.record), face.mesh, fine))
         places.append(coarse.spread(own))
         heads.append(canonical.head_keypoints(own, offsets))
     keys = ("file", "source", "licence", "made_by", "sha256")
-    sources = [{key: str(known[name].record[key]) for key in keys} for name in names]
+    sources = [{key: str(known[name].record[key]) for key in keys} | {"group": group} for name, group in groups.items()]
     write_portraits(
         target, textures, np.stack(places), np.stack(heads).astype(np.float32), mean.astype(np.float32), sources
     )
-    report(f"{target}: {len(names)} portraits, mean of {len(calm)} faces, keypoints of {len(faces)}")
+    report(f"{target}: {len(groups)} portraits, mean of {len(calm)} faces, keypoints of {len(faces)}")
 
 
 def _picture(folder: Path, record: dict[str, Any]) -> Image:
@@ -143,8 +148,8 @@ def main() -> None:
     args = parser.parse_args()
     weights = Weights()
     detector = BlazeFaceDetector(weights.path("blazeface-full-range"), weights.path("blazeface-short-range"))
-    names = None if args.list == "all" else read_list(Path(args.list))
-    make(args.folder, names, args.target, detector, FaceMesh(weights.path("face-landmark")))
+    groups = None if args.list == "all" else read_list(Path(args.list))
+    make(args.folder, groups, args.target, detector, FaceMesh(weights.path("face-landmark")))
     print(f"{args.target.stat().st_size} bytes, sha256 = {hashlib.sha256(args.target.read_bytes()).hexdigest()}")
 
 
