@@ -121,14 +121,16 @@ class Anonymizer:
         on_frame: Callable[[FrameReport], None],
         stop: threading.Event,
         times: StageTimes | None = None,
+        first_identity: int = 0,
     ) -> StreamSummary:
         """Anonymize one stream, whose source and sink are entered. Raises as ``process_stream`` does.
 
         :param frame_rate: frames per second; 1 for a single picture.
+        :param first_identity: of the first face; streams that begin with the same one show the same faces.
         :param times: where the time of the stages is noted; None: only in the summary.
         """
         settings = TrackerSettings(frame_rate=min(max(frame_rate, 1.0), 1000.0))
-        tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS))
+        tracker = LookaheadTracker(settings, settings.frames(LOOKAHEAD_SECONDS), first_identity)
         replacer = self.new_replacer(settings.frame_rate, times)
         return process_stream(source, sink, self.new_detector(), tracker, replacer, on_frame=on_frame, stop=stop)
 

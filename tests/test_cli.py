@@ -227,6 +227,31 @@ def test_equal_seeds_give_equal_files(here: Path) -> None:
     assert results[0] != results[2]
 
 
+def test_every_picture_gets_a_face_of_its_own_and_clips_share_theirs(here: Path) -> None:
+    """Two names of one picture; in a batch or alone, a seed gives each name the same face."""
+    nobody = (REPOSITORY / "deepprivacy_rt" / "bench" / "face.jpg").read_bytes()
+    (here / "ann.jpg").write_bytes(nobody)
+    (here / "bob.jpg").write_bytes(nobody)
+    (here / "other.mp4").write_bytes((here / "clip.mp4").read_bytes())
+    options = ("--seed", 3, "--effort", "fast", "--report", "report.json", "--overwrite")
+
+    def identities(*words: str) -> list[set[int]]:
+        done = run("anonymize", *words, "-o", "out", *options, cwd=here)
+        assert done.returncode == 0, done.stderr
+        files = json.loads((here / "report.json").read_text())["files"]
+        return [{face["identity"] for face in file["faces"]} for file in files]
+
+    clip, other = identities("clip.mp4", "other.mp4", *QUICK)
+    assert 0 in clip and clip == other
+    ann, bob = identities("ann.jpg", "bob.jpg")
+    assert len(ann) == 1 and len(bob) == 1 and ann != bob
+    made = {name: cv2.imread(str(here / "out" / name)).astype(int) for name in ("ann.jpg", "bob.jpg")}
+    assert np.abs(made["ann.jpg"] - made["bob.jpg"]).max() > 40
+    alone = run("anonymize", "bob.jpg", "-o", "alone.jpg", *options, cwd=here)
+    assert alone.returncode == 0, alone.stderr
+    assert (here / "alone.jpg").read_bytes() == (here / "out" / "bob.jpg").read_bytes()
+
+
 def test_preview_shows_before_and_after(here: Path) -> None:
     done = run("anonymize", "clip.mp4", *QUICK, "--preview", "sheet.jpg", cwd=here)
     assert done.returncode == 0, done.stderr

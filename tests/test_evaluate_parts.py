@@ -18,7 +18,7 @@ from deepprivacy_rt.audit.recogniser import INPUT_SIDE, TEMPLATE
 from deepprivacy_rt.audit.records import FaceRecord, FileAudit
 from deepprivacy_rt.audit.thresholds import Threshold
 from deepprivacy_rt.errors import UsageError
-from deepprivacy_rt.evaluation.copies import OtherIdentity, RememberedDetector
+from deepprivacy_rt.evaluation.copies import RememberedDetector
 from deepprivacy_rt.evaluation.crops import aligned_luma, warped
 from deepprivacy_rt.evaluation.distribution import frechet_distance, kernel_distance
 from deepprivacy_rt.evaluation.expression import correlation
@@ -33,7 +33,6 @@ from deepprivacy_rt.evaluation.targets import targets
 from deepprivacy_rt.expressions.face_mesh import Openings, openings
 from deepprivacy_rt.testing import make_detection, make_frame
 from deepprivacy_rt.types import Box, Detection, Frame
-from tests.test_gan import make_patches
 
 POINTS = TEMPLATE.astype(np.float32)
 
@@ -302,22 +301,3 @@ def test_a_file_is_searched_once_for_all_copies() -> None:
     first = [detector.detect(make_frame(index)) for index in range(3)]
     assert [detector.detect(make_frame(index)) for index in range(3)] == first
     assert inner.calls == 3
-
-
-def test_another_identity_gets_the_same_patch() -> None:
-    class Noting:
-        patch_size = 128
-
-        def __init__(self) -> None:
-            self.seen: list[int] = []
-
-        def generate(self, patches):  # type: ignore[no-untyped-def]
-            from deepprivacy_rt.types import Replacement
-
-            self.seen += [patch.track.identity for patch in patches]
-            return [Replacement(patch, patch.image) for patch in patches]
-
-    inner, patches = Noting(), make_patches(2)
-    answers = OtherIdentity(inner, 5).generate(patches)
-    assert [answer.patch for answer in answers] == patches
-    assert inner.seen == [patch.track.identity + 5 for patch in patches]

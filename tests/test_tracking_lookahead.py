@@ -33,6 +33,12 @@ def test_frames_come_out_late_by_the_lookahead() -> None:
     assert [index for index, _ in tracker.flush()] == [2, 3, 4]
 
 
+def test_identities_count_on_from_the_first() -> None:
+    two = [make_detection(100, 100, 80), make_detection(500, 300, 80)]
+    frames = follow(dict.fromkeys(range(10), two), 10, LookaheadTracker(lookahead=3, first_identity=700))
+    assert {track.identity for track in frames[5]} == {700, 701}
+
+
 def test_a_face_is_covered_before_its_first_detection() -> None:
     frames = follow({50: [make_detection(300, 300, 100)]}, 120)
     covered = [index for index, tracks in enumerate(frames) if tracks]

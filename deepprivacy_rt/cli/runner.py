@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import os
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from deepprivacy_rt.cli.report import FileRecord, write_report
 from deepprivacy_rt.config import Config
 from deepprivacy_rt.errors import DeepPrivacyError, EnvironmentProblem, SinkError, Stopped, UsageError
 from deepprivacy_rt.pipeline import FrameReport
+from deepprivacy_rt.sources import is_image
 from deepprivacy_rt.stages import Sink, Source
 from deepprivacy_rt.weights import Weights
 
@@ -119,7 +122,14 @@ class BatchRunner:
             watched_source, watched_sink = self._watched(source, sink)
             with self._noting(sink.notes, record.notes), watched_sink:
                 self._sink = sink
-                record.summary = self._anonymizer.run(watched_source, watched_sink, rate, on_frame=on_frame, stop=stop)
+                record.summary = self._anonymizer.run(
+                    watched_source,
+                    watched_sink,
+                    rate,
+                    on_frame=on_frame,
+                    stop=stop,
+                    first_identity=_first_identity(job.source),
+                )
                 if not record.frames:
                     raise SinkError(f"{job.source}: no frame could be read, so nothing was written")
 
@@ -201,6 +211,17 @@ def _naming(job: Job, message: str) -> str:
     """Make sure that a message names a file."""
     named = job.source.name in message or job.target.name in message
     return message if named else f"{job.source}: {message}"
+
+
+def _first_identity(source: Path) -> int:
+    """Return where a file's identities begin: clips share their faces, for they may be parts of one recording.
+
+    A picture gets faces of its own, or a folder of portraits became one person's. By its name: nothing that is drawn
+    depends on what it shows.
+    """
+    if not is_image(source):
+        return 0
+    return int.from_bytes(hashlib.sha256(os.fsencode(source.name)).digest()[:4], "big")
 
 
 def _make_folder(job: Job) -> None:

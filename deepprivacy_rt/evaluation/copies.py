@@ -12,8 +12,8 @@ from deepprivacy_rt.build import Anonymizer, build_anonymizer, make_sink, make_s
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.errors import SinkError
 from deepprivacy_rt.pipeline import FrameReport
-from deepprivacy_rt.stages import Detector, Generator
-from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Image, Replacement, SafeFrame
+from deepprivacy_rt.stages import Detector
+from deepprivacy_rt.types import Detection, Frame, Image, SafeFrame
 from deepprivacy_rt.weights import Weights
 
 GENERATED = "generated"
@@ -54,29 +54,6 @@ class NoFaces:
         return ()
 
 
-class OtherIdentity:
-    """Gives every face another identity, and so another latent (a :class:`deepprivacy_rt.stages.Generator`)."""
-
-    def __init__(self, generator: Generator, offset: int) -> None:
-        self._generator = generator
-        self._offset = offset
-
-    @property
-    def patch_size(self) -> int:
-        """Side of the patches in pixels."""
-        return self._generator.patch_size
-
-    def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
-        """Return the faces of the other identities."""
-        moved = [dataclasses.replace(patch, track=self._moved(patch)) for patch in patches]
-        places = {id(other): patch for other, patch in zip(moved, patches, strict=True)}
-        answers = self._generator.generate(moved)
-        return [Replacement(places[id(answer.patch)], answer.image) for answer in answers]
-
-    def _moved(self, patch: FacePatch) -> FaceTrack:
-        return dataclasses.replace(patch.track, identity=patch.track.identity + self._offset)
-
-
 class CopyMaker:
     """Anonymizes files with every treatment.
 
@@ -99,8 +76,7 @@ class CopyMaker:
         """Write one copy for each treatment. Raises SourceError, SinkError, UsageError.
 
         :param targets: by treatment.
-        :param identity: of the first face. Every file begins to count at 0 in the pipeline, and so would show the
-            same latent: give another one to each, or all numbers are those of one face.
+        :param identity: of the first face: give another one to each file, or all numbers are those of one face.
         """
         remembered = RememberedDetector(self._anonymizers[GENERATED].new_detector())
         for name, target in targets.items():
@@ -109,8 +85,9 @@ class CopyMaker:
             target.parent.mkdir(parents=True, exist_ok=True)
             with opened, make_sink(target, opened.info, _OUTPUT) as sink:
                 rate = float(getattr(opened.info, "average_rate", 1))
-                anonymizer = self._anonymizer(name, detector, identity)
-                summary = anonymizer.run(opened, sink, rate, on_frame=_ignore, stop=threading.Event())
+                summary = self._anonymizer(name, detector).run(
+                    opened, sink, rate, on_frame=_ignore, stop=threading.Event(), first_identity=identity
+                )
                 if not summary.frames:
                     raise SinkError(f"{source}: no frame could be read")
 
@@ -119,19 +96,13 @@ class CopyMaker:
         detector = RememberedDetector(self._anonymizers[GENERATED].new_detector())
         pictures = []
         for identity in identities:
-            anonymizer, sink = self._anonymizer(name, detector, identity), PictureSink()
-            anonymizer.run(_OnePicture(image), sink, 1.0, on_frame=_ignore, stop=threading.Event())
+            anonymizer, sink, never = self._anonymizer(name, detector), PictureSink(), threading.Event()
+            anonymizer.run(_OnePicture(image), sink, 1.0, on_frame=_ignore, stop=never, first_identity=identity)
             pictures += sink.images
         return pictures
 
-    def _anonymizer(self, name: str, detector: Detector, identity: int) -> Anonymizer:
-        anonymizer = self._anonymizers[name]
-
-        def moved(generator: Generator, drawn: Generator, frame_rate: float) -> Generator:
-            made = anonymizer.finish(generator, drawn, frame_rate) if anonymizer.finish is not None else generator
-            return OtherIdentity(made, identity)
-
-        return dataclasses.replace(anonymizer, new_detector=lambda: detector, finish=moved)
+    def _anonymizer(self, name: str, detector: Detector) -> Anonymizer:
+        return dataclasses.replace(self._anonymizers[name], new_detector=lambda: detector)
 
 
 def _ignore(report: FrameReport) -> None:

@@ -103,12 +103,12 @@ class Linker:
     The two passes follow Zhang et al.: ByteTrack, ECCV 2022.
     """
 
-    def __init__(self, settings: TrackerSettings) -> None:
+    def __init__(self, settings: TrackerSettings, first_identity: int = 0) -> None:
         self._settings = settings
         self._active: list[Link] = []
         self._gone: list[Link] = []
         self._next_track = 0
-        self._next_identity = 0
+        self._next_identity = first_identity
         self._last_index: int | None = None
 
     @property

@@ -80,13 +80,13 @@ class LookaheadTracker:
     which has no lag. Memory depends on the lookahead and the number of faces, not on the length of the stream.
     """
 
-    def __init__(self, settings: TrackerSettings | None = None, lookahead: int = 30) -> None:
-        """:param lookahead: frames of delay, at least 0."""
+    def __init__(self, settings: TrackerSettings | None = None, lookahead: int = 30, first_identity: int = 0) -> None:
+        """:param lookahead: frames of delay, at least 0. :param first_identity: of the first face; others count on."""
         if lookahead < 0:
             raise ValueError(f"lookahead must be at least 0, not {lookahead}")
         self._settings = settings or TrackerSettings()
         self._lookahead = lookahead
-        self._linker = Linker(self._settings)
+        self._linker = Linker(self._settings, first_identity)
         self._lives: dict[int, _Life] = {}
         self._pending: deque[int] = deque()
         self._weak: deque[tuple[int, list[Detection]]] = deque()
