@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ _FACE_OPTIONS = {
     "privacy": Privacy,
     "portraits": Portraits,
 }
+_SCRATCH = "deepprivacy-rt-evaluate-"
 _RECOGNISER, _DETECTOR = "mobileface_v3_112.onnx", "yunet_n_dynamic.onnx"
 
 
@@ -125,8 +125,13 @@ def _work_folder(args: argparse.Namespace) -> Iterator[Path]:
         args.work.mkdir(parents=True, exist_ok=True)
         yield args.work
         return
-    with tempfile.TemporaryDirectory(prefix="deepprivacy-rt-evaluate-") as folder:
-        yield Path(folder)
+    from deepprivacy_rt.cli.scratch import remove_abandoned, scratch_folder
+
+    removed = remove_abandoned(_SCRATCH)
+    if removed:
+        _say(f"note: removed what {removed} run(s) that were killed had left: it showed original faces")
+    with scratch_folder(_SCRATCH) as folder:
+        yield folder
 
 
 def _evaluate(args: argparse.Namespace, work: Path) -> Evaluation:
