@@ -52,13 +52,13 @@ def _is_abandoned(folder: Path) -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file until it is closed; say whether nobody else has."""
+    """Lock a file until it is closed; say whether nobody else has. Where a file system knows no locks: no."""
     if sys.platform == "win32":
         return True
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return False
     return True
