@@ -47,6 +47,13 @@ def model_file() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of networks that were converted, which all tests and workers share: a conversion is slow."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "conversions"
+
+
+@pytest.fixture(scope="session")
 def packed(shared: Path, model_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a pack of 24 of the training pictures."""
     from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector

@@ -60,17 +60,17 @@ CASES: dict[str, str] = {
     "-metadata:s:a handler_name='Alices microphone' -metadata:s:v encoder=secret",
     # geometry
     "sar_4_3.mp4": f"-i V {H264} -vf setsar=4/3",
-    "odd_641x361_444.mp4": f"-i V {ODD_SIZE} -c:v libx264 -preset veryfast -crf 32 -pix_fmt yuv444p",
-    "odd_641x361_420.webm": f"-i V {ODD_SIZE} {FAST_VP9} -b:v 150k -pix_fmt yuv420p",
+    "odd_641x361_444.mp4": f"-t 0.5 -i V {ODD_SIZE} -c:v libx264 -preset veryfast -crf 32 -pix_fmt yuv444p",
+    "odd_641x361_420.webm": f"-t 0.5 -i V {ODD_SIZE} {FAST_VP9} -b:v 150k -pix_fmt yuv420p",
     "odd_641x361.avi": f"-t 0.5 -i V {ODD_SIZE} -c:v mjpeg -q:v 15",
     "tiny_16x16.mp4": f"-i V -vf scale=16:16 {H264}",
     "tiny_2x2.mkv": "-t 0.3 -i V -vf scale=2:2 -c:v ffv1",
     "wide_4096x64.mp4": f"-t 0.5 -i V -vf scale=4096:64,setsar=1 {H264}",
-    "big_7680x4320.mp4": "-t 0.1 -i V -vf scale=7680:4320,setsar=1 -c:v libx264 -preset ultrafast -crf 45 "
+    "big_7680x4320.mp4": "-i V -frames:v 1 -vf scale=7680:4320,setsar=1 -c:v libx264 -preset ultrafast -crf 45 "
     "-pix_fmt yuv420p",
     "interlaced_h264.mp4": f"-i V {INTERLACED} {H264} -flags +ildct+ilme -x264opts tff=1",
     "interlaced_mpeg2.ts": f"-i V {INTERLACED} -r 30 -c:v mpeg2video -b:v 400k -flags +ildct+ilme -top 1",
-    "coded_crop_1080.mp4": f"-t 0.3 -i V -vf scale=1920:1080,setsar=1 {H264}",
+    "coded_crop_1080.mp4": f"-t 0.1 -i V -vf scale=1920:1080,setsar=1 {H264}",
     # codecs, pixel formats, colour
     "hevc_10bit.mp4": f"-i V {HEVC_10} -x265-params log-level=error",
     "hdr10_pq.mp4": f"-i V {HEVC_10} -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc "
@@ -102,7 +102,7 @@ CASES: dict[str, str] = {
     "vfr_screen_gap.mp4": f"-i V -vf \"select='lt(n,3)+gt(n,56)'\" -fps_mode vfr {H264}",
     "ntsc_29_97.mp4": f"-i V -r 30000/1001 {H264}",
     "fps_1.mp4": f"-i V -r 1 {H264}",
-    "fps_120.mp4": f"-i V -vf minterpolate=fps=120:mi_mode=dup {H264}",
+    "fps_120.mp4": f"-t 0.5 -i V -vf minterpolate=fps=120:mi_mode=dup {H264}",
     "one_frame.mp4": f"-i V -frames:v 1 {H264}",
     "start_10s.ts": f"-i V -i A {H264} -c:a aac -output_ts_offset 10 -muxdelay 0",
     "start_10s.mkv": f"-i V -i A {H264} -c:a aac -output_ts_offset 10",
@@ -175,7 +175,7 @@ def make_odd_files(folder: Path) -> dict[str, str]:
             results = pool.map(lambda case: (case[0], _ffmpeg(folder, case[1], case[0])), batch.items())
             failed |= {name: cause for name, cause in results if cause}
     _make_broken(folder)
-    _make_names(folder / "names", folder / "no_audio.mp4")
+    _make_names(folder / "names", folder / "one_frame.mp4")
     for part in folder.glob("_*"):
         shutil.rmtree(part) if part.is_dir() else part.unlink()
     return failed

@@ -183,11 +183,6 @@ def weights() -> Path:
     return Weights().path("face128")
 
 
-@pytest.fixture(scope="module")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("conversions")
-
-
 @pytest.fixture(params=["torch", "auto", "device"])
 def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -45,10 +45,11 @@ def test_the_mesh_sees_a_mouth_open_and_does_not_in_a_covered_face(
     assert np.ptp(covered) < 0.5 * np.ptp(original)
 
 
-def test_held_out_faces_are_read_from_a_pack(shared: Path, tmp_path: Path) -> None:
+def test_held_out_faces_are_read_from_a_pack(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepprivacy_rt.evaluation.distribution.LEAST_FACES", 5)
     folder = shared / "data" / "faces"
     records = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
-    names = [record["file"] for record in records if held_out(record["file"])][:45]
+    names = [record["file"] for record in records if held_out(record["file"])][:14]
     names += [record["file"] for record in records if not held_out(record["file"])][:5]
     jpegs = [(folder / name).read_bytes() for name in names]
     pack = tmp_path / "pack.npz"
@@ -63,7 +64,7 @@ def test_held_out_faces_are_read_from_a_pack(shared: Path, tmp_path: Path) -> No
 
     finder = FaceFinder(shared / "models" / "yunet_n_dynamic.onnx")
     rows = held_out_embeddings(pack, finder, Noting())  # type: ignore[arg-type]  # a recogniser's two methods suffice
-    assert rows.shape == (len(seen), 4) and 40 <= len(seen) <= 45  # no picture that was trained on
+    assert rows.shape == (len(seen), 4) and 12 <= len(seen) <= 14  # no picture that was trained on
     first = cv2.imread(str(folder / names[0]))[..., ::-1]
     assert any(np.array_equal(first, image) for image in seen)
 
@@ -126,27 +127,23 @@ def test_the_command_measures_weights_and_floors(shared: Path, tmp_path: Path) -
 
 
 def test_draws_count_alike(shared: Path, tmp_path: Path) -> None:
-    for name in ("001_neutral.jpg", "042_neutral.jpg"):
-        whole = cv2.imread(str(shared / "data" / "eval" / "london" / name))
+    """How they are averaged is in test_evaluate_parts."""
+    names = "001.jpg", "042.jpg"
+    for name in names:
+        whole = cv2.imread(str(shared / "data" / "eval" / "london" / f"{name[:3]}_neutral.jpg"))
         cv2.imwrite(str(tmp_path / name), cv2.resize(whole, (480, 480), interpolation=cv2.INTER_AREA))
-    pictures = sorted(tmp_path.glob("*.jpg"))
-    words = ["evaluate", *pictures, "--models", shared / "models", "--model", "face128"]
-    shown = []
-    for number, (seed, draws) in enumerate(((4, 1), (5, 1), (4, 2))):
-        options = ("--seed", seed, "--draws", draws, "--json", f"{number}.json", "--html", f"{number}.html")
-        done = run(*words, *options, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        shown.append(json.loads((tmp_path / f"{number}.json").read_text()))
-    both, measures = shown[2], [one["measures"] for one in shown]
-    assert (both["files"], both["faces"], both["tracks"], both["draws"]) == (2, 2, 2, 2)
-    error = measures[2]["keypoint_error"]["generated"]
-    assert (error["total"], error["groups"]) == (4, 2)
-    one, other = (part["keypoint_error"]["generated"]["value"] for part in measures[:2])
-    assert one != other and error["value"] == pytest.approx((one + other) / 2, abs=2e-5)
-    assert measures[2]["keypoint_error"]["original"] == measures[0]["keypoint_error"]["original"]
-    assert measures[2]["rank_1"]["target"] == measures[0]["rank_1"]["target"]
-    assert measures[2]["latents"]["note"] == "2 contexts, 8 latents each"
+    words = ["evaluate", *names, "--models", shared / "models", "--model", "face128", "--seed", "4", "--draws", "2"]
+    done = run(*words, "--json", "e.json", "--html", "e.html", "--work", "work", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "e.json").read_text())
+    assert (content["files"], content["faces"], content["tracks"], content["draws"]) == (2, 2, 2, 2)
+    error = content["measures"]["keypoint_error"]
+    assert (error["generated"]["total"], error["generated"]["groups"]) == (4, 2)
+    assert error["original"]["total"] == 2
+    assert content["measures"]["latents"]["note"] == "2 contexts, 8 latents each"
     assert "2 draws of identities" in done.stdout
+    first, second = (cv2.imread(str(path)) for path in sorted((tmp_path / "work").glob("generated*/001.jpg")))
+    assert not np.array_equal(first, second)
 
 
 def test_wrong_usage_is_told_in_one_line(shared: Path, tmp_path: Path) -> None:

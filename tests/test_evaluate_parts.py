@@ -261,6 +261,14 @@ def test_a_track_is_steady_in_each_draw_of_identities() -> None:
     assert found.value == pytest.approx(1) and (found.total, found.groups) == (2, 1)
 
 
+def test_draws_of_identities_count_alike() -> None:
+    record = face_record(0, 0, 0, (np.eye(2, dtype=np.float32)[0],) * 2)
+    seen = [FaceMeasures(error, (1.0, 1.0), None, None) for error in (0.1, 0.3)]
+    runs = [replace(run_of([record], [one]), draw=draw) for draw, one in enumerate(seen)]
+    found = estimates(samples(runs), Threshold(0.5, "test"), {})["keypoint_error"]
+    assert found.value == pytest.approx(0.2) and (found.total, found.groups) == (2, 1)
+
+
 def test_a_decoy_who_may_be_in_the_files_is_left_out_of_the_gallery() -> None:
     axes = np.eye(4, dtype=np.float32)
     records = [face_record(0, 0, 0, (axes[0], axes[0])), face_record(0, 1, 0, (axes[1], axes[2]))]

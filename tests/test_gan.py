@@ -39,11 +39,6 @@ def weights() -> Path:
     return Weights().path("face128")
 
 
-@pytest.fixture(scope="module")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("conversions")
-
-
 @pytest.fixture(scope="module", params=["f32", "int8"])
 def gan(request: pytest.FixtureRequest, weights: Path, conversions: Path) -> GanGenerator:
     quantized = None
@@ -74,16 +69,16 @@ def inputs(weights: Path) -> list[np.ndarray]:
     return [image, mask, points, latent, np.array([[0.5, 0.2, 0.9]], np.float32), hint]
 
 
-def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray]) -> None:
-    ours = load_float(weights, read_prior(weights), None)
+def test_openvino_and_pytorch_agree(weights: Path, inputs: list[np.ndarray], conversions: Path) -> None:
+    ours = load_float(weights, read_prior(weights), conversions)
     theirs = TorchExecutor(weights, "cpu")
     error = np.abs(ours.run(*inputs) - theirs.run(*inputs))
     assert error.mean() < (1e-4 if ours.precision == "f32" else 0.03)
 
 
-def test_an_input_that_is_missing_is_no_garbage(weights: Path, inputs: list[np.ndarray]) -> None:
+def test_an_input_that_is_missing_is_no_garbage(weights: Path, inputs: list[np.ndarray], conversions: Path) -> None:
     with pytest.raises(StageError, match="takes 6 inputs, not 5"):
-        load_float(weights, read_prior(weights), None).run(*inputs[:5])
+        load_float(weights, read_prior(weights), conversions).run(*inputs[:5])
 
 
 def test_the_network_is_small_enough_for_live_use() -> None:
@@ -96,17 +91,23 @@ def test_the_network_is_small_enough_for_live_use() -> None:
     assert counter.get_total_flops() / 2 < 1.6e9
 
 
-def test_conversion_is_kept_and_used_again(weights: Path, tmp_path: Path) -> None:
-    first = load_float(weights, read_prior(weights), tmp_path)
-    (folder,) = tmp_path.iterdir()
+def test_conversion_is_kept_and_used_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def small(width: int) -> Path:
+        path = tmp_path / "small.safetensors"
+        save_generator(Generator(GeneratorConfig(size=32, width=width)), path)
+        return path
+
+    weights = small(8)
+    first = load_float(weights, read_prior(weights), cache)
+    (folder,) = cache.iterdir()
     stamp = (folder / "generator.bin").stat().st_mtime_ns
-    second = load_float(weights, read_prior(weights), tmp_path)
+    second = load_float(weights, read_prior(weights), cache)
     assert (folder / "generator.bin").stat().st_mtime_ns == stamp
     assert first.precision == second.precision
-    other = tmp_path / "other.safetensors"
-    save_generator(Generator(GeneratorConfig(width=16)), other)
-    load_float(other, read_prior(other), tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    load_float(small(16), read_prior(weights), cache)
+    assert len(list(cache.iterdir())) == 2  # other weights, though the file has the same name
 
 
 def test_the_prior_is_read_without_pytorch_as_it_is_with(weights: Path) -> None:
@@ -164,7 +165,7 @@ def make_face() -> Callable[..., np.ndarray]:
 @pytest.mark.skipif(not cpu_has_int8(), reason="this CPU has no AVX2: int8 is not used on it")
 @pytest.mark.parametrize(("colourfulness", "mean", "worst"), [(0.5, 4, 6), (1.0, 6, 9)], ids=["usual", "garish"])
 def test_int8_is_close_to_float32(
-    colourfulness: float, mean: float, worst: float, weights: Path, quantized: Path
+    colourfulness: float, mean: float, worst: float, weights: Path, quantized: Path, conversions: Path
 ) -> None:
     """In grey levels, on surroundings of noise (held-out faces: 2 to 2.6). Clipped ranges are 10 off in garish ones."""
     prior, random = read_prior(weights), np.random.default_rng(2)
@@ -182,7 +183,7 @@ def test_int8_is_close_to_float32(
     arrays = image * (1 - mask), mask, points.astype(np.float32), latent.astype(np.float32), told, hint
     int8, exact = (
         np.clip(executor.run(*arrays), -1, 1) * 127.5
-        for executor in (load_quantized(quantized), load_float(weights, prior, None, exact=True))
+        for executor in (load_quantized(quantized), load_float(weights, prior, conversions, exact=True))
     )
     error = np.abs(int8 - exact)[..., 16:112, 24:104].mean(axis=(1, 2, 3))
     # Not zero either: that would be float32 compared with itself.
@@ -197,10 +198,10 @@ def precision_of(generator: GanGenerator) -> str:
 
 
 def test_int8_is_used_where_the_cpu_has_int8_and_not_where_float32_was_asked_for(
-    weights: Path, quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, quantized: Path, conversions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(**options: str) -> GanGenerator:
-        return GanGenerator(weights, device="cpu", salt=b"", cache_dir=tmp_path, quantized=quantized, **options)  # type: ignore[arg-type]
+        return GanGenerator(weights, device="cpu", salt=b"", cache_dir=conversions, quantized=quantized, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("deepprivacy_rt.generators.gan.cpu_has_int8", lambda: True)
     assert precision_of(make()) == "int8"

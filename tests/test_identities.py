@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from deepprivacy_rt.build import build_anonymizer
-from deepprivacy_rt.build_generator import read_identities
+from deepprivacy_rt.build_generator import make_generator, read_identities
 from deepprivacy_rt.build_live import with_new_identities
 from deepprivacy_rt.cli.main import main
 from deepprivacy_rt.config import FaceConfig
@@ -22,6 +21,7 @@ from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.networks.bank import pick, read_bank
 from deepprivacy_rt.networks.prior import read_prior
 from deepprivacy_rt.portraits.bank import read_portraits
+from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.weights import Weights
 
 BANK = 'weights = "x"\n[[identity]]\nname = "wren"\nlatent = [1, 2.5]\n[[identity]]\nname = "lark"\nlatent = [0, 1]\n'
@@ -72,11 +72,15 @@ def test_the_shipped_bank_belongs_to_the_shipped_generator() -> None:
 def test_all_faces_get_the_chosen_identity_whatever_the_salt() -> None:
     weights = Weights()
     wanted = read_identities(weights)[2]
+
+    def made(config: FaceConfig, salt: bytes) -> Generator:
+        return make_generator(replace(config, model="face128"), weights, "cpu", None, salt, in_torch=False)
+
     for seed in (0, 1):
-        generator = build_anonymizer(FaceConfig(identity=wanted.name, seed=seed, device="cpu"), weights).generator
+        generator = made(FaceConfig(identity=wanted.name), bytes([seed]))
         assert isinstance(generator, GanGenerator)
         assert all(np.array_equal(generator.latent(number), wanted.latent) for number in (0, 5))
-    drawn = build_anonymizer(FaceConfig(seed=0, device="cpu"), weights).generator
+    drawn = made(FaceConfig(), b"0")
     assert isinstance(drawn, GanGenerator) and not np.array_equal(drawn.latent(0), wanted.latent)
 
 
@@ -99,31 +103,47 @@ def test_farthest_points_are_far_apart() -> None:
     assert sorted(farthest_points(vectors, 99)) == list(range(6))
 
 
-def test_the_command_lists_and_shows_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sheet = tmp_path / "all.png"
-    assert main(["identities", "--sheet", str(sheet)]) == 0
+def test_the_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["identities"]) == 0
     names = [one.name for one in read_identities(Weights())]
-    lines = capsys.readouterr().out.splitlines()
     groups = [one.group for one in read_portraits(Weights().path("portraits")).portraits]
-    assert [line.split() for line in lines[:-1]] == [[str(i), name, groups[i]] for i, name in enumerate(names)]
-    picture = cv2.imread(str(sheet))
-    rows = np.split(picture, len(picture) // 224)
-    tiles = [tile for row in rows for tile in np.split(row, row.shape[1] // 224, axis=1)]
-    faces = np.stack([tile[40:180, 40:180] for tile in tiles[: len(names)]]).astype(int)
-    assert min(np.abs(one - faces[0]).mean() for one in faces[1:]) > 3
-    assert main(["identities", "--sheet", str(sheet)]) == 2  # it exists
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [[str(i), name, groups[i]] for i, name in enumerate(names)]
+
+
+def test_the_command_lists_those_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [one.name for one in read_identities(Weights())]
+    groups = [one.group for one in read_portraits(Weights().path("portraits")).portraits]
+    women = [number for number in range(len(names)) if groups[number] == "women"]
+    assert main(["identities", "--portraits", "women"]) == 0
+    assert [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()] == women
+    assert main(["identities", "3", names[1]]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["3", names[3]], ["1", names[1]]]
+    man = names[groups.index("men")]
+    assert main(["identities", man, "--portraits", "women"]) == 2 and "women" in capsys.readouterr().err
+    assert main(["identities", "nobody-of-this-name"]) == 2
+
+
+def test_a_sheet_shows_each_with_another_face(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet, numbers = tmp_path / "all.png", [str(number) for number in range(9)]
+    assert main(["identities", *numbers, "--sheet", str(sheet)]) == 0
+    rows = np.split(cv2.imread(str(sheet)), 2)
+    tiles = [tile for row in rows for tile in np.split(row, 8, axis=1)]
+    faces = np.stack([tile[40:180, 40:180] for tile in tiles[: len(numbers)]]).astype(int)
+    assert min(np.abs(one - other).mean() for i, one in enumerate(faces) for other in faces[:i]) > 3
+    assert not any(tile.any() for tile in tiles[len(numbers) :])
+    capsys.readouterr()
+    assert main(["identities", "--sheet", str(sheet)]) == 2 and "exists" in capsys.readouterr().err
 
 
 def test_a_sheet_shows_no_original_of_a_users_picture(tmp_path: Path, shared: Path) -> None:
     original = shared / "data/faces" / "faker"
     picture = sorted(original.iterdir())[0]
     sheet = tmp_path / "mine.png"
-    command = [sys.executable, "-m", "deepprivacy_rt", "identities", "--sheet", str(sheet), "--on", str(picture)]
-    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    assert main(["identities", *"012", "--sheet", str(sheet), "--on", str(picture)]) == 0
     made, before = cv2.imread(str(sheet)), cv2.resize(cv2.imread(str(picture)), (224, 224))
     centre = slice(90, 150)
-    for y in range(0, len(made), 224):
-        for x in range(0, made.shape[1], 224):
-            tile = made[y : y + 224, x : x + 224]
-            if tile.any():
-                assert np.abs(tile[centre, centre].astype(int) - before[centre, centre]).mean() > 8
+    tiles = np.split(made, 8, axis=1)
+    assert len(made) == 224
+    for tile in tiles[:3]:
+        assert np.abs(tile[centre, centre].astype(int) - before[centre, centre]).mean() > 8

@@ -46,8 +46,8 @@ def one_thread() -> None:
 def test_losses_move_and_the_networks_with_them(config: TrainConfig, packed: Path, tmp_path: Path) -> None:
     trainer = make_run(config, packed, tmp_path).trainer
     before = [p.clone() for p in trainer.generator.parameters()]
-    logs = [trainer.step() for _ in range(60)]
-    early, late = (sum(log["reconstruction"].item() for log in part) / 15 for part in (logs[:15], logs[-15:]))
+    logs = [trainer.step() for _ in range(45)]
+    early, late = (np.mean([log["reconstruction"].item() for log in part]) for part in (logs[:15], logs[-10:]))
     assert late < 0.95 * early
     assert all(np.isfinite(value.item()) for log in logs for value in log.values())
     moved = [not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True)]
@@ -56,15 +56,15 @@ def test_losses_move_and_the_networks_with_them(config: TrainConfig, packed: Pat
 
 def test_a_resumed_run_continues_exactly(config: TrainConfig, packed: Path, tmp_path: Path) -> None:
     whole = make_run(config, packed, tmp_path / "whole").trainer
-    for _ in range(6):
+    for _ in range(4):
         whole.step()
     first = make_run(config, packed, tmp_path / "parts")
-    for _ in range(3):
+    for _ in range(2):
         first.trainer.step()
     first.save()
     second = make_run(config, packed, tmp_path / "parts").trainer
-    assert second.step_count == 3
-    for _ in range(3):
+    assert second.step_count == 2
+    for _ in range(2):
         second.step()
     for name in ("generator", "encoder", "discriminator", "average"):
         ours, theirs = getattr(whole, name).state_dict(), getattr(second, name).state_dict()
@@ -74,10 +74,10 @@ def test_a_resumed_run_continues_exactly(config: TrainConfig, packed: Path, tmp_
 def test_a_chunk_leaves_checkpoint_sheets_metrics_and_weights(
     config: TrainConfig, packed: Path, tmp_path: Path
 ) -> None:
-    run = make_run(replace(config, pictures=80), packed, tmp_path)
+    run = make_run(replace(config, pictures=40), packed, tmp_path)
     run.run(log_every=5)
-    assert run.trainer.pictures == 80
-    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 4
+    assert run.trainer.pictures == 40
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 2
     assert list(tmp_path.glob("sheet_face_*.png")) and list(tmp_path.glob("sheet_head_*.png"))
     run.export(tmp_path / "export")
     loaded = load_generator(tmp_path / "export/average.safetensors")
@@ -85,7 +85,7 @@ def test_a_chunk_leaves_checkpoint_sheets_metrics_and_weights(
     for ours, theirs in zip(run.trainer.average.parameters(), loaded.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=2e-3)
     warm = make_run(config, packed, tmp_path / "warm", warm_start=tmp_path / "export")
-    assert warm.trainer.pictures == 80
+    assert warm.trainer.pictures == 40
 
 
 def test_the_kept_state_can_be_continued(packed: Path, tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_a_probe_learns_expressions_and_has_a_picture_follow_them(
 ) -> None:
     """It reads faces that it knows, and its gradient opens a mouth as Face Mesh, which it never saw, says too."""
     data, region = load(packed, CPU, lambda _: True, GEOMETRY[Region.FACE].side), GEOMETRY[Region.FACE]
-    views = plain_views(data, region, 128, torch.arange(len(data.units)))
+    views = plain_views(data, region, 128, torch.arange(10))
     follower = Follower(CPU, FaceMesh(model_file("face-landmark")))
-    errors = [follower.learn(views.target, views.keypoints, views.expression).item() for _ in range(60)]
+    errors = [follower.learn(views.target, views.keypoints, views.expression).item() for _ in range(25)]
     assert errors[-1] < 0.5 * errors[0]
     told = views.expression + 0.3
     image = views.target.clone().requires_grad_()
@@ -136,9 +136,9 @@ def test_a_probe_learns_expressions_and_has_a_picture_follow_them(
     moved = views.target - 40 * image.grad  # type: ignore[operator]
     assert follower.loss(moved, views.keypoints, told) < loss
     labels, read = follower.label(views.target, views.keypoints, region)
-    assert len(labels) == read.sum() == min(16, len(data.units))
+    assert len(labels) == read.sum() == len(views.target)
     # The same faces, cut at another size and turned upright: what Face Mesh said when they were packed.
-    assert (labels[:, 0] - views.expression[:16, 0]).abs().median() < 0.05
+    assert (labels[:, 0] - views.expression[:, 0]).abs().median() < 0.05
 
 
 def test_drawn_expressions_open_mouths_more_than_photographs_do() -> None:

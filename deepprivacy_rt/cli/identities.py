@@ -6,18 +6,21 @@ import argparse
 import dataclasses
 import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
 from deepprivacy_rt.cli.files import check_side_file
+from deepprivacy_rt.config import Portraits
 from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.types import Image
 
 if typing.TYPE_CHECKING:
     from deepprivacy_rt.build import Anonymizer
     from deepprivacy_rt.generators.gan import GanGenerator
+    from deepprivacy_rt.generators.wardrobe import Wardrobe
     from deepprivacy_rt.networks.bank import Identity
+    from deepprivacy_rt.portraits.bank import PortraitBank
     from deepprivacy_rt.weights import Weights
 
 _MOST_PICTURES = 6
@@ -34,7 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="List the identities that --identity takes by name or number. --sheet shows each of them, on a "
         "picture of nobody, or on pictures of yours: only the anonymized result is written.",
     )
-    parser.add_argument("--sheet", type=Path, metavar="OUT.png", help="write a picture of all of them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these, by name or number (default: all)")
+    help_ = "only those whose portraits are of this group (default: any)"
+    parser.add_argument("--portraits", choices=typing.get_args(Portraits), default="any", help=help_)
+    parser.add_argument("--sheet", type=Path, metavar="OUT.png", help="write a picture of all that are listed")
     help_ = f"pictures to show them on, at most {_MOST_PICTURES} (default: a picture of nobody)"
     parser.add_argument("--on", type=Path, nargs="+", default=[], metavar="PICTURE", help=help_)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing sheet")
@@ -44,6 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code. Raises UsageError, WeightsError, SourceError, SinkError."""
     from deepprivacy_rt.build_generator import read_identities
+    from deepprivacy_rt.networks.bank import pick
     from deepprivacy_rt.portraits.bank import read_portraits
     from deepprivacy_rt.weights import Weights
 
@@ -52,23 +59,29 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet is not None:
         check_side_file(args.sheet, "--sheet", args.on, overwrite=args.overwrite)
     weights = Weights()
-    identities = read_identities(weights)
-    portraits = read_portraits(weights.path("portraits")).portraits
-    for number, one in enumerate(identities):
-        print(f"{number:3} {one.name:{_NAME}} {portraits[number].group}")
+    bank = read_portraits(weights.path("portraits"))
+    everyone = read_identities(weights)
+    named = [pick(everyone, name) for name in args.names] or everyone
+    identities = [one for one in named if args.portraits in ("any", bank.portraits[one.number].group)]
+    if not identities:
+        raise UsageError(f"none of these identities has a portrait of the group {args.portraits!r}")
+    for one in identities:
+        print(f"{one.number:3} {one.name:{_NAME}} {bank.portraits[one.number].group}")
     if args.sheet is not None:
-        _write(args.sheet, weights, identities, args.on)
+        _write(args.sheet, weights, bank, identities, args.on)
         print(f"sheet: {args.sheet}")
     return 0
 
 
-def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictures: Sequence[Path]) -> None:
+def _write(
+    sheet: Path, weights: Weights, bank: PortraitBank, identities: Sequence[Identity], pictures: Sequence[Path]
+) -> None:
     """Anonymize every picture with every identity, and write the results in a grid, one block per identity."""
     import cv2
     import numpy as np
 
     from deepprivacy_rt.build import build_anonymizer
-    from deepprivacy_rt.build_generator import make_wardrobes, portraying
+    from deepprivacy_rt.build_generator import portraying
     from deepprivacy_rt.cli.files import write_side_file
     from deepprivacy_rt.config import FaceConfig
     from deepprivacy_rt.errors import SinkError
@@ -78,8 +91,11 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     generator = typing.cast("GanGenerator", anonymizer.generator)
     with resources.as_file(resources.files("deepprivacy_rt.bench") / "face.jpg") as nobody:
         for one in identities:
-            portraits = portraying(make_wardrobes(FaceConfig(identity=one.name), weights, b""))
-            as_one = dataclasses.replace(anonymizer, generator=generator.as_identity(one.latent), finish=portraits)
+            as_one = dataclasses.replace(
+                anonymizer,
+                generator=generator.as_identity(one.latent),
+                finish=portraying(_wardrobes(bank, one.number)),
+            )
             tiles = [_tile(anonymized(as_one, path)) for path in (pictures or [nobody])]
             block = np.hstack(tiles)
             cv2.putText(block, one.name, (6, _TILE - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
@@ -91,6 +107,13 @@ def _write(sheet: Path, weights: Weights, identities: Sequence[Identity], pictur
     if not done:
         raise SinkError(f"{sheet}: cannot be encoded as {sheet.suffix}")
     write_side_file(sheet, data.tobytes())
+
+
+def _wardrobes(bank: PortraitBank, number: int) -> Callable[[float], Wardrobe]:
+    """Return what gives every face the same portrait."""
+    from deepprivacy_rt.generators.wardrobe import Wardrobe
+
+    return lambda _: Wardrobe(bank, b"", number, still=True)
 
 
 def anonymized(anonymizer: Anonymizer, path: Path) -> Image:

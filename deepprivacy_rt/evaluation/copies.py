@@ -11,8 +11,10 @@ from pathlib import Path
 from deepprivacy_rt.build import Anonymizer, build_anonymizer, make_sink, make_source
 from deepprivacy_rt.config import FaceConfig, OutputConfig
 from deepprivacy_rt.errors import SinkError
+from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.pipeline import FrameReport
-from deepprivacy_rt.stages import Detector
+from deepprivacy_rt.stages import Detector, Generator
 from deepprivacy_rt.types import Detection, Frame, Image, SafeFrame
 from deepprivacy_rt.weights import Weights
 
@@ -64,21 +66,25 @@ class CopyMaker:
     """
 
     def __init__(self, config: FaceConfig, weights: Weights, generator_file: Path | None = None) -> None:
-        self._anonymizers = {
-            GENERATED: build_anonymizer(config, weights, generator_file=generator_file, on_device=False)
-        }
-        for name in ("pixelate", "solid"):
-            floor = dataclasses.replace(config, filter=name)
-            self._anonymizers[name] = build_anonymizer(floor, weights)
-        self._anonymizers["original"] = self._anonymizers["solid"]
+        generated = build_anonymizer(config, weights, generator_file=generator_file, on_device=False)
+        floor = dataclasses.replace(generated, steady=False, mesh=None, finish=None, batches=None)
+        solid = SolidGenerator()  # for the original, it is never used: nothing is found
+        fills: dict[str, Generator] = {"pixelate": PixelateGenerator(seed=config.seed or 0), "solid": solid}
+        fills["original"] = solid
+        self._anonymizers = {name: dataclasses.replace(floor, generator=fill) for name, fill in fills.items()}
+        self._anonymizers[GENERATED] = generated
 
-    def make(self, source: Path, targets: Mapping[str, Path], identity: int) -> None:
+    def new_detector(self) -> RememberedDetector:
+        """Return what finds the faces of one file, for all its copies and those of makers with the same detector."""
+        return RememberedDetector(self._anonymizers[GENERATED].new_detector())
+
+    def make(self, source: Path, targets: Mapping[str, Path], identity: int, remembered: RememberedDetector) -> None:
         """Write one copy for each treatment. Raises SourceError, SinkError, UsageError.
 
         :param targets: by treatment.
         :param identity: of the first face: give another one to each file, or all numbers are those of one face.
+        :param remembered: of this file, from ``new_detector``.
         """
-        remembered = RememberedDetector(self._anonymizers[GENERATED].new_detector())
         for name, target in targets.items():
             detector = NoFaces() if name == "original" else remembered
             opened = make_source(source)
@@ -93,7 +99,7 @@ class CopyMaker:
 
     def variants(self, name: str, image: Image, identities: Sequence[int]) -> list[Image]:
         """Return one picture anonymized with several identities in turn."""
-        detector = RememberedDetector(self._anonymizers[GENERATED].new_detector())
+        detector = self.new_detector()
         pictures = []
         for identity in identities:
             anonymizer, sink, never = self._anonymizer(name, detector), PictureSink(), threading.Event()

@@ -130,10 +130,12 @@ def evaluate(
 def _make_copies(job: Job, makers: Sequence[CopyMaker], identity: int, *, reuse: bool) -> None:
     missing = {name: path for name, path in job.targets.items() if not (reuse and path.is_file())}
     others = {copy_name(draw): draw for draw in range(1, len(makers))}
-    makers[0].make(job.source, {name: path for name, path in missing.items() if name not in others}, identity)
+    detector = makers[0].new_detector()
+    first = {name: path for name, path in missing.items() if name not in others}
+    makers[0].make(job.source, first, identity, detector)
     for name, draw in others.items():
         if name in missing:
-            makers[draw].make(job.source, {GENERATED: missing[name]}, identity)
+            makers[draw].make(job.source, {GENERATED: missing[name]}, identity, detector)
 
 
 def _look(examiner: Examiner, observer: Observer, job: Job, treatment: str, draw: int = 0) -> FileRun:

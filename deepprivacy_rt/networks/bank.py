@@ -55,5 +55,5 @@ def pick(bank: Sequence[Identity], wanted: str) -> Identity:
             return one
     names = [one.name for one in bank]
     nearest = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose random, 0 to {len(bank) - 1}, or a name"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose 0 to {len(bank) - 1}, or a name"
     raise UsageError(f"no identity {wanted!r}; {hint} (deepprivacy-rt identities lists them)")
