@@ -54,6 +54,11 @@ class Complexion:
     light: Floats
     known: Floats
 
+    @property
+    def skin(self) -> NDArray[np.float64]:
+        """The average colour, (3,) RGB levels; black where no skin was seen."""
+        return self.color / max(self.weight, 1e-9)
+
 
 def memory(frame_rate: float) -> float:
     """Return what is left of a weight one frame later, 0 to 1."""
@@ -69,7 +74,7 @@ def steadied(
     :param earlier: of the track in the frame before; None: it is new. :param kept: see ``memory``.
     """
     found = _skin(face, drawn)
-    around, known = _surroundings(patch)
+    around, known = surroundings(patch)
     light = np.asarray(around[..., 0] * known, np.float32)
     if found is None:
         return face, earlier or Complexion(np.zeros(3), 0.0, light, known)
@@ -99,7 +104,7 @@ def _skin(face: Image, drawn: Drawn) -> Floats | None:
     return np.asarray((coarse * drawn.skin[..., None]).sum(axis=(0, 1)) / weight, np.float32)
 
 
-def _surroundings(patch: FacePatch) -> tuple[Floats, Floats]:
+def surroundings(patch: FacePatch) -> tuple[Floats, Floats]:
     """Return the picture around a face as luma, Cr and Cb, (c, c, 3), and how much of each cell is known."""
     cells = (min(CELLS, len(patch.image)),) * 2
     known = cv2.resize((~patch.mask).astype(np.float32), cells, interpolation=cv2.INTER_AREA)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from deepprivacy_rt.generators.backdrop import with_backdrop
 from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.steady import is_sound
@@ -138,7 +139,7 @@ class PortraitGenerator:
         if earlier is not None:
             tone = np.asarray(earlier.tones + self._part * (tone - earlier.tones), np.float32)
         self._motions[track_id] = _Motion(one.posed, tone, skin)
-        return Replacement(one.given, blended(face, one.drawn, tone))
+        return Replacement(one.given, blended(with_backdrop(face, one.given, skin.skin), one.drawn, tone))
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:

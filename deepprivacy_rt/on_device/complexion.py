@@ -66,9 +66,9 @@ class Complexions:
         before, self._tracks = self._tracks, {}
         found, is_seen = _skin(faces, coarse_skin)
         is_seen &= sound
-        around, known = _surroundings(patches)
+        around, known = surroundings(patches)
         light = around[:, :1] * known
-        seen = (_likeness(around, found) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
+        seen = (likeness(around, found) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
         gains = []
         for row, track in enumerate(tracks):
             color, weight = (torch.where(is_seen[row], one, 0) for one in (found[row] * seen[row], seen[row]))
@@ -81,9 +81,14 @@ class Complexions:
             gains.append(torch.where(is_seen[row], gain, 1.0))
             self._tracks[track] = Complexion(color, weight, light[row], known[row])
         cells = (min(TINT_CELLS, faces.shape[2]),) * 2
-        share = _likeness(_ycc(F.adaptive_avg_pool2d(faces, cells).round()), found)
+        share = likeness(to_ycc(F.adaptive_avg_pool2d(faces, cells).round()), found)
         share = F.interpolate(share, faces.shape[2:], mode="bilinear", align_corners=False) * patches.mask
         return (faces + faces * (torch.stack(gains)[:, :, None, None] - 1) * share).round().clamp(0, 255)
+
+    def skins(self, tracks: Sequence[int]) -> Tensor:
+        """Return the average colours of tracks of the last frame, (n, 3) RGB levels; black: no skin was seen."""
+        known = [self._tracks[track] for track in tracks]
+        return torch.stack([one.color / one.weight.clamp(min=1e-9) for one in known])
 
 
 def _skin(faces: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,22 +98,30 @@ def _skin(faces: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
     return (coarse * skin).sum(dim=(2, 3)) / weight.clamp(min=1)[:, None], weight >= 1
 
 
-def _surroundings(patches: Patches) -> tuple[Tensor, Tensor]:
+def surroundings(patches: Patches) -> tuple[Tensor, Tensor]:
     """Return pictures around faces as luma, Cr and Cb, (n, 3, c, c), and 1 where most of a cell is known."""
     cells = (min(CELLS, patches.image.shape[2]),) * 2
     known = F.adaptive_avg_pool2d((~patches.mask).float(), cells)
     mean = F.adaptive_avg_pool2d(patches.image, cells).round() / known.clamp(min=1e-3)
-    return _ycc(mean), (known > 0.5).float()
+    return to_ycc(mean), (known > 0.5).float()
 
 
-def _ycc(image: Tensor) -> Tensor:
+def to_ycc(image: Tensor) -> Tensor:
+    """Return luma, Cr and Cb of RGB, (n, 3, h, w), without offsets."""
     return torch.einsum("ij,njhw->nihw", image.new_tensor(_TO_YCC), image)
 
 
-def _likeness(ycc: Tensor, colors: Tensor) -> Tensor:
+def to_rgb(ycc: Tensor) -> Tensor:
+    """Return RGB of what ``to_ycc`` made."""
+    luma, red, blue = ycc.chunk(3, dim=1)
+    red, blue = luma + red / 0.713, luma + blue / 0.564
+    return torch.cat([red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue], dim=1)
+
+
+def likeness(ycc: Tensor, colors: Tensor) -> Tensor:
     """Return how much pixels have a colour, (n, 1, h, w) 0 to 1. :param colors: (n, 3) RGB levels."""
     spread = ycc.new_tensor([SPREAD[0], SPREAD[1], SPREAD[1]])[None, :, None, None]
-    off = (ycc - _ycc(colors[:, :, None, None])) / spread
+    off = (ycc - to_ycc(colors[:, :, None, None])) / spread
     return torch.exp(-0.5 * (off * off).sum(dim=1, keepdim=True))
 
 

@@ -74,8 +74,8 @@ class PortraitDrawer:
         self._gestures = DeviceGestures(bank.gestures, device)
         ticks = (torch.arange(self._grid, device=device, dtype=torch.float32) + 0.5) * (size / self._grid) - 0.5
         self._pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"))[None]
-        self._smooth = _blur(size, look.CRISP_BLUR * size, 6).to(device)
-        self._blur = _blur(look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS, 8).to(device)
+        self._smooth = blur_matrix(size, look.CRISP_BLUR * size, 6).to(device)
+        self._blur = blur_matrix(look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS, 8).to(device)
 
     def draw(self, faces: Sequence[DeviceFace], poses: NDArray[np.float64], doings: Sequence[Expression]) -> Drawing:
         """Draw at least one portrait.
@@ -187,7 +187,7 @@ class PortraitDrawer:
         return torch.cat([x.clamp(-HALF, HALF), y.clamp(CENTER_Y - HALF, CENTER_Y + HALF)], dim=1)
 
 
-def _blur(cells: int, deviation: float, widths: int) -> Tensor:
+def blur_matrix(cells: int, deviation: float, widths: int) -> Tensor:
     """Return the (cells, cells) matrix of OpenCV's Gaussian blur of that many values, mirrored at the ends.
 
     :param widths: of the kernel, in deviations: 8 for OpenCV's float32, 6 for bytes.

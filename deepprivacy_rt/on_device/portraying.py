@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.wardrobe import Wardrobe
+from deepprivacy_rt.on_device.backdrop import Backdrop
 from deepprivacy_rt.on_device.complexion import Complexions
 from deepprivacy_rt.on_device.cutting import Patches
 from deepprivacy_rt.on_device.portrait_drawing import DeviceFace, Drawing, PortraitDrawer
@@ -43,7 +44,7 @@ class DevicePortrayer:
         self._trial = DeviceFace.of(wardrobe.trial, device)
         self._faces: dict[int, DeviceFace] = {}
         self._motions: dict[int, tuple[Posed, Tensor]] = {}
-        self._complexions = Complexions(frame_rate)
+        self._complexions, self._backdrop = Complexions(frame_rate), Backdrop(size, device)
 
     def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[Tensor | None], Tensor]) -> None:
         """Give identities that are new a face, by what the network draws around a face that all try on.
@@ -117,7 +118,8 @@ class DevicePortrayer:
         tracks, goes_on = [head.track.track_id for head in heads], [head.goes_on for head in heads]
         faces = faces.clone()
         steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
-        faces[rows] = self._drawer.crisp(steadied)
+        backed = self._backdrop.behind(steadied, seen, self._complexions.skins(tracks))
+        faces[rows] = self._drawer.crisp(backed)
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
         calmed = []

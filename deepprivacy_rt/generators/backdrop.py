@@ -1,0 +1,84 @@
+"""A plain wall behind a head goes on under the cover.
+
+Between a drawn head and the edge of its cover, a network has to paint what is behind. After little training it smears
+there: before a wall, a head gets a pale halo and a ragged jaw. Where what is to be seen nearest of all is plain and no
+skin, and the network painted about that colour, it is continued instead. docs/adr/0027-backdrop.md.
+
+As blind as the network: all of it follows from its answers and from erased patches.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.generators.complexion import likeness, surroundings
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.types import FacePatch, Image
+
+REACH = 1.0
+"""Standard deviation, in cells of the surroundings, of the neighbourhood that has to be plain."""
+ROUGH, CHROMA_COUNTS = 8.0, 4.0
+"""Levels of deviation over which surroundings cease to be plain; how often the variance of chroma counts."""
+EVENED, EDGED = 1.5, 0.7
+"""Standard deviations, in cells, over which continued colours, and where they hold, are blurred."""
+SURE = 1.4, -0.2
+"""Gain and offset of how plain surroundings are: what is half so counts half, the ends of the range are cut."""
+GRID = 64
+"""Side of the grid on which the network's colours are compared."""
+FAR = 60.0, 11.0
+"""Levels of luma, and of chroma (Cr and Cb), from the wall's colour: from there on less and less is the wall's."""
+_LEAST = 0.2
+"""How plain any of the surroundings must be for a wall to be looked for."""
+
+
+def with_backdrop(face: Image, patch: FacePatch, skin: NDArray[np.float64]) -> Image:
+    """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8.
+
+    :param face: (s, s, 3) uint8. :param skin: (3,) RGB levels of the face: what has its colour is no wall.
+    """
+    around, known = surroundings(patch)
+    plain = _plain(around, known) * (1 - likeness(around, np.asarray(skin, np.float32)))
+    if float(plain.max()) < _LEAST:
+        return face
+    wall, plain = _continued(around, plain, known)
+    grid = (min(GRID, len(face)),) * 2
+    wall, plain = (cv2.resize(part, grid, interpolation=cv2.INTER_LINEAR) for part in (wall, plain))
+    small = cv2.resize(face, grid, interpolation=cv2.INTER_AREA)
+    off = (cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb) - wall) / np.array([FAR[0], FAR[1], FAR[1]], np.float32)
+    share = np.clip(2 - (off * off).sum(axis=-1), 0, 1) * np.clip(SURE[0] * plain + SURE[1], 0, 1)
+    wall = cv2.cvtColor(wall / np.float32(255), cv2.COLOR_YCrCb2RGB) * np.float32(255)
+    size = face.shape[1::-1]
+    share, wall = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in (share, wall))
+    change = cv2.multiply(cv2.subtract(wall, face, dtype=cv2.CV_32F), cv2.merge((share, share, share)))
+    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8)
+
+
+def _plain(around: Floats, known: Floats) -> Floats:
+    """Return how plain the known surroundings of a cell are, (c, c) 0 to 1, 0 where it is not known itself."""
+    weight = cv2.GaussianBlur(known, (0, 0), REACH) + np.float32(1e-6)
+    first, second = (
+        cv2.GaussianBlur(part * known[..., None], (0, 0), REACH) / weight[..., None] for part in (around, around**2)
+    )
+    luma, red, blue = np.moveaxis(np.maximum(second - first**2, 0), -1, 0)
+    return np.asarray(np.exp(-0.5 * (luma + CHROMA_COUNTS * (red + blue)) / ROUGH**2) * known, np.float32)
+
+
+def _continued(around: Floats, plain: Floats, known: Floats) -> tuple[Floats, Floats]:
+    """Return colours of plain surroundings in all cells, (c, c, 3) luma, Cr and Cb, and how plain, (c, c).
+
+    A cell has those of the nearest known one; across cells, colours are averaged by how plain they are.
+    """
+    _, labels = cv2.distanceTransformWithLabels(
+        (known < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    seen = np.flatnonzero(known)
+    place = np.zeros(int(labels.max()) + 1, np.intp)
+    place[labels.ravel()[seen]] = seen
+    nearest = place[labels]
+    plain = plain.ravel()[nearest]
+    colors = around.reshape(-1, 3)[nearest] * plain[..., None]
+    weight = cv2.GaussianBlur(plain, (0, 0), EVENED) + np.float32(1e-4)
+    wall = cv2.GaussianBlur(colors, (0, 0), EVENED) / weight[..., None]
+    return np.asarray(wall, np.float32), cv2.GaussianBlur(plain, (0, 0), EDGED)

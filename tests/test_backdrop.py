@@ -1,0 +1,132 @@
+"""A plain wall goes on behind a head, on the host and on a device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from portrait_patches import patch_of
+
+from deepprivacy_rt.generators.backdrop import with_backdrop
+from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.wardrobe import Wardrobe
+from deepprivacy_rt.on_device.backdrop import Backdrop
+from deepprivacy_rt.on_device.cutting import Patches
+from deepprivacy_rt.portraits.bank import read_portraits
+from deepprivacy_rt.types import FacePatch, Image, Replacement
+from deepprivacy_rt.weights import Weights
+
+SIZE = 128
+SKIN, HAIR, WALL, BLUE = (206, 168, 148), (40, 32, 30), (206, 208, 210), (90, 110, 170)
+HALO = 22
+"""How much brighter a network smears behind a head."""
+
+
+def patch(left: Sequence[int] = WALL, right: Sequence[int] = WALL, rough: float = 0.0) -> FacePatch:
+    """A face before walls. :param rough: deviation of the brightness of their stones."""
+    one = patch_of()
+    image = np.full((SIZE, SIZE, 3), left, np.float32)
+    image[:, SIZE // 2 :] = right
+    image += np.random.default_rng(0).normal(0, rough, (SIZE // 8, SIZE // 8, 1)).repeat(8, 0).repeat(8, 1)
+    image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    image[one.mask] = 0
+    return dataclasses.replace(one, image=image)
+
+
+def head() -> np.ndarray:
+    """Where a network draws a head, (s, s) bool."""
+    oval = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.ellipse(oval, (SIZE // 2, SIZE // 2), (30, 46), 0, 0, 360, 1, -1)
+    return oval > 0
+
+
+def smeared(left: Sequence[int] = WALL, right: Sequence[int] = WALL, skin: Sequence[int] = SKIN) -> Image:
+    """What a network draws: a head before a halo."""
+    image = np.full((SIZE, SIZE, 3), left, np.float32)
+    image[:, SIZE // 2 :] = right
+    image += HALO
+    image[head()] = skin
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def behind(one: FacePatch) -> np.ndarray:
+    """Where the wall is to go on: under the cover, some pixels off the head and off the border between two walls."""
+    near = cv2.dilate(head().astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    places = one.mask & ~near
+    places[:, SIZE // 2 - 14 : SIZE // 2 + 14] = False
+    assert places.sum() > 300
+    return places
+
+
+@pytest.mark.parametrize("right", [WALL, BLUE])
+def test_a_halo_before_a_wall_becomes_wall(right: Sequence[int]) -> None:
+    given, drawn = patch(right=right), smeared(right=right)
+    result = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
+    wall = np.full((SIZE, SIZE, 3), WALL)
+    wall[:, SIZE // 2 :] = right
+    places = behind(given)
+    assert np.abs(drawn.astype(int) - wall)[places].mean() > HALO - 2
+    assert np.abs(result - wall)[places].mean() < 2
+    inner = cv2.erode(head().astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert np.array_equal(result[inner], drawn[inner])
+
+
+def test_what_is_not_about_the_colour_of_the_wall_stays() -> None:
+    drawn = smeared()
+    drawn[~head()] = HAIR
+    assert np.array_equal(with_backdrop(drawn, patch(), np.array(SKIN)), drawn)
+
+
+def test_only_plain_surroundings_go_on() -> None:
+    drawn = smeared()
+    changes = []
+    for rough in (4.0, 60.0):
+        given = patch(rough=rough)
+        made = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
+        changes.append(np.abs(made - drawn)[behind(given)].mean())
+    assert changes[0] > HALO / 2 and changes[1] < 0.1
+
+
+def test_a_wall_of_the_skins_colour_eats_no_cheeks() -> None:
+    drawn = smeared(SKIN, SKIN)
+    assert with_backdrop(drawn, patch(SKIN, SKIN), np.array(SKIN)) is drawn
+
+
+def test_nothing_is_known_of_a_face_that_fills_the_patch() -> None:
+    given = dataclasses.replace(patch(), image=np.zeros((SIZE, SIZE, 3), np.uint8), mask=np.ones((SIZE, SIZE), bool))
+    drawn = smeared()
+    assert with_backdrop(drawn, given, np.array(SKIN)) is drawn
+
+
+def test_faces_with_portraits_have_it() -> None:
+    class Smearing:
+        patch_size = SIZE
+
+        def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:
+            return [Replacement(one, smeared()) for one in patches]
+
+    bank = read_portraits(Weights().path("portraits"))
+    given = patch()
+    (made,) = PortraitGenerator(Smearing(), Wardrobe(bank, b"test"), 30.0).generate([given])
+    image = cv2.resize(made.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(image - WALL)[behind(given)].mean() < 4
+
+
+@pytest.mark.parametrize("right", [WALL, BLUE, HAIR])
+@pytest.mark.parametrize("rough", [0.0, 6.0, 60.0])
+def test_a_device_does_the_same(right: Sequence[int], rough: float) -> None:
+    given, drawn = patch(right=right, rough=rough), smeared(right=right)
+    expected = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
+    image, mask, faces = (
+        torch.from_numpy(part.copy()).permute(2, 0, 1)[None] for part in (given.image, given.mask[..., None], drawn)
+    )
+    patches = Patches(image.float(), mask)
+    skins = torch.tensor([SKIN], dtype=torch.float32)
+    (found,) = Backdrop(SIZE, torch.device("cpu")).behind(faces.float(), patches, skins)
+    difference = np.abs(found.permute(1, 2, 0).numpy() - expected)[given.mask]
+    assert difference.mean() < 0.5 and np.quantile(difference, 0.99) < 8
+    assert rough > 10 or np.abs(expected - drawn.astype(int))[behind(given)].mean() > 3
