@@ -65,7 +65,7 @@ def behind(one: FacePatch) -> np.ndarray:
 @pytest.mark.parametrize("right", [WALL, BLUE])
 def test_a_halo_before_a_wall_becomes_wall(right: Sequence[int]) -> None:
     given, drawn = patch(right=right), smeared(right=right)
-    result = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
+    result = with_backdrop(drawn, given, np.array(SKIN))[0].astype(int)
     wall = np.full((SIZE, SIZE, 3), WALL)
     wall[:, SIZE // 2 :] = right
     places = behind(given)
@@ -78,7 +78,13 @@ def test_a_halo_before_a_wall_becomes_wall(right: Sequence[int]) -> None:
 def test_what_is_not_about_the_colour_of_the_wall_stays() -> None:
     drawn = smeared()
     drawn[~head()] = HAIR
-    assert np.array_equal(with_backdrop(drawn, patch(), np.array(SKIN)), drawn)
+    assert np.array_equal(with_backdrop(drawn, patch(), np.array(SKIN))[0], drawn)
+
+
+def test_shadows_and_hair_are_darker_than_a_wall_and_stay() -> None:
+    drawn = smeared()
+    drawn[~head()] = np.array(WALL) - 45
+    assert np.array_equal(with_backdrop(drawn, patch(), np.array(SKIN))[0], drawn)
 
 
 def test_only_plain_surroundings_go_on() -> None:
@@ -86,20 +92,20 @@ def test_only_plain_surroundings_go_on() -> None:
     changes = []
     for rough in (4.0, 60.0):
         given = patch(rough=rough)
-        made = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
+        made = with_backdrop(drawn, given, np.array(SKIN))[0].astype(int)
         changes.append(np.abs(made - drawn)[behind(given)].mean())
     assert changes[0] > HALO / 2 and changes[1] < 0.1
 
 
 def test_a_wall_of_the_skins_colour_eats_no_cheeks() -> None:
     drawn = smeared(SKIN, SKIN)
-    assert with_backdrop(drawn, patch(SKIN, SKIN), np.array(SKIN)) is drawn
+    assert with_backdrop(drawn, patch(SKIN, SKIN), np.array(SKIN))[0] is drawn
 
 
 def test_nothing_is_known_of_a_face_that_fills_the_patch() -> None:
     given = dataclasses.replace(patch(), image=np.zeros((SIZE, SIZE, 3), np.uint8), mask=np.ones((SIZE, SIZE), bool))
     drawn = smeared()
-    assert with_backdrop(drawn, given, np.array(SKIN)) is drawn
+    assert with_backdrop(drawn, given, np.array(SKIN))[0] is drawn
 
 
 def test_faces_with_portraits_have_it() -> None:
@@ -116,17 +122,29 @@ def test_faces_with_portraits_have_it() -> None:
     assert np.abs(image - WALL)[behind(given)].mean() < 4
 
 
+def test_a_wall_comes_and_goes_by_and_by() -> None:
+    drawn, given, skin = smeared(), patch(), np.array(SKIN)
+    _, full = with_backdrop(drawn, given, skin)
+    _, begun = with_backdrop(drawn, given, skin, np.zeros_like(full), 0.25)
+    assert np.allclose(begun, 0.25 * full, atol=1e-6) and full.max() > 0.9
+    rough = patch(rough=60)
+    fading, left = with_backdrop(drawn, rough, skin, full, 0.25)
+    assert left.max() > 0.7 and not np.array_equal(fading, drawn)
+
+
 @pytest.mark.parametrize("right", [WALL, BLUE, HAIR])
 @pytest.mark.parametrize("rough", [0.0, 6.0, 60.0])
 def test_a_device_does_the_same(right: Sequence[int], rough: float) -> None:
     given, drawn = patch(right=right, rough=rough), smeared(right=right)
-    expected = with_backdrop(drawn, given, np.array(SKIN)).astype(int)
     image, mask, faces = (
         torch.from_numpy(part.copy()).permute(2, 0, 1)[None] for part in (given.image, given.mask[..., None], drawn)
     )
-    patches = Patches(image.float(), mask)
-    skins = torch.tensor([SKIN], dtype=torch.float32)
-    (found,) = Backdrop(SIZE, torch.device("cpu")).behind(faces.float(), patches, skins)
-    difference = np.abs(found.permute(1, 2, 0).numpy() - expected)[given.mask]
-    assert difference.mean() < 0.5 and np.quantile(difference, 0.99) < 8
-    assert rough > 10 or np.abs(expected - drawn.astype(int))[behind(given)].mean() > 3
+    patches, skins = Patches(image.float(), mask), torch.tensor([SKIN], dtype=torch.float32)
+    backdrop, was, before = Backdrop(SIZE, torch.device("cpu")), None, None
+    for part in (1.0, 0.3):
+        expected, was = with_backdrop(drawn, given, np.array(SKIN), None if was is None else 0 * was, part)
+        found, shares = backdrop.behind(faces.float(), patches, skins, [before], part)
+        before = 0 * shares[0]
+        difference = np.abs(found[0].permute(1, 2, 0).numpy() - expected.astype(int))[given.mask]
+        assert difference.mean() < 0.5 and np.quantile(difference, 0.99) < 8
+        assert rough > 10 or np.abs(expected.astype(int) - drawn)[behind(given)].mean() > 1

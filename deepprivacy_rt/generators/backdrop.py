@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.generators.complexion import likeness, surroundings
+from deepprivacy_rt.generators.complexion import likeness, surroundings, to_ycc
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.types import FacePatch, Image
 
@@ -27,32 +27,55 @@ SURE = 1.4, -0.2
 """Gain and offset of how plain surroundings are: what is half so counts half, the ends of the range are cut."""
 GRID = 64
 """Side of the grid on which the network's colours are compared."""
-FAR = 60.0, 11.0
-"""Levels of luma, and of chroma (Cr and Cb), from the wall's colour: from there on less and less is the wall's."""
+BRIGHTER, DARKER = 60.0, 22.0
+"""Levels of luma above and below the wall's up to which a colour is the wall's, and from there on less and less: smears
+are pale, and what is darker is hair, or skin in shadow."""
+CHROMA, APART = (3.0, 11.0), 0.35
+"""Least and most levels of chroma (Cr and Cb) up to which it is, and the part of the skin's distance that they are."""
 _LEAST = 0.2
 """How plain any of the surroundings must be for a wall to be looked for."""
+_FADED = 0.01
+"""How much of a wall is worth taking along from the frame before."""
 
 
-def with_backdrop(face: Image, patch: FacePatch, skin: NDArray[np.float64]) -> Image:
-    """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8.
+def with_backdrop(
+    face: Image, patch: FacePatch, skin: NDArray[np.float64], earlier: Floats | None = None, part: float = 1.0
+) -> tuple[Image, Floats]:
+    """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8, and where, (g, g) 0 to 1.
 
     :param face: (s, s, 3) uint8. :param skin: (3,) RGB levels of the face: what has its colour is no wall.
+    :param earlier: where, in the frame before; None: the face is new.
+    :param part: how much of where it is now counts, against that, 0 to 1.
     """
     around, known = surroundings(patch)
-    plain = _plain(around, known) * (1 - likeness(around, np.asarray(skin, np.float32)))
-    if float(plain.max()) < _LEAST:
-        return face
-    wall, plain = _continued(around, plain, known)
+    color = np.asarray(skin, np.float32)
+    plain = _plain(around, known) * (1 - likeness(around, color))
     grid = (min(GRID, len(face)),) * 2
-    wall, plain = (cv2.resize(part, grid, interpolation=cv2.INTER_LINEAR) for part in (wall, plain))
-    small = cv2.resize(face, grid, interpolation=cv2.INTER_AREA)
-    off = (cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb) - wall) / np.array([FAR[0], FAR[1], FAR[1]], np.float32)
-    share = np.clip(2 - (off * off).sum(axis=-1), 0, 1) * np.clip(SURE[0] * plain + SURE[1], 0, 1)
+    if float(plain.max()) < _LEAST and (earlier is None or float(earlier.max()) < _FADED):
+        return face, np.zeros(grid, np.float32)
+    wall, plain = _continued(around, plain, known)
+    wall, plain = (cv2.resize(one, grid, interpolation=cv2.INTER_LINEAR) for one in (wall, plain))
+    small = cv2.cvtColor(cv2.resize(face, grid, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
+    share = _alike(small, wall, color) * np.clip(SURE[0] * plain + SURE[1], 0, 1)
+    if earlier is not None:
+        share = earlier + np.float32(part) * (share - earlier)
     wall = cv2.cvtColor(wall / np.float32(255), cv2.COLOR_YCrCb2RGB) * np.float32(255)
-    size = face.shape[1::-1]
-    share, wall = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in (share, wall))
-    change = cv2.multiply(cv2.subtract(wall, face, dtype=cv2.CV_32F), cv2.merge((share, share, share)))
-    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8)
+    fine, wall = (cv2.resize(one, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in (share, wall))
+    change = cv2.multiply(cv2.subtract(wall, face, dtype=cv2.CV_32F), cv2.merge((fine, fine, fine)))
+    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8), share
+
+
+def _alike(drawn: Image, wall: Floats, skin: Floats) -> Floats:
+    """Return how much colours are about those of a wall, (g, g) 0 to 1.
+
+    :param drawn: (g, g, 3) luma, Cr and Cb. :param wall: (g, g, 3) of the same. :param skin: (3,) RGB levels.
+    """
+    luma, red, blue = cv2.split(cv2.subtract(drawn, wall, dtype=cv2.CV_32F))
+    _, own_red, own_blue = to_ycc(skin)
+    apart = (wall[..., 1] - own_red) ** 2 + (wall[..., 2] - own_blue) ** 2
+    chroma = np.clip(APART**2 * apart, CHROMA[0] ** 2, CHROMA[1] ** 2)
+    reach = np.where(luma > 0, np.float32(BRIGHTER), np.float32(DARKER))
+    return np.asarray(np.clip(2 - (luma / reach) ** 2 - (red * red + blue * blue) / chroma, 0, 1), np.float32)
 
 
 def _plain(around: Floats, known: Floats) -> Floats:

@@ -88,10 +88,15 @@ def steadied(
     return _tinted(face, patch, found, gain), Complexion(color, weight, light, known)
 
 
+def to_ycc(color: Floats) -> Floats:
+    """Return luma, Cr and Cb of an RGB colour, (3,) levels."""
+    pixel = cv2.cvtColor(color.reshape(1, 1, 3) / np.float32(255), cv2.COLOR_RGB2YCrCb)
+    return np.asarray(pixel[0, 0] * np.float32(255), np.float32)
+
+
 def likeness(ycc: Floats, color: Floats) -> Floats:
     """Return how much pixels (…, 3) of luma, Cr and Cb have a colour, (3,) RGB: 0 to 1."""
-    own = cv2.cvtColor(color.reshape(1, 1, 3) / np.float32(255), cv2.COLOR_RGB2YCrCb)[0, 0] * np.float32(255)
-    off = (ycc - own) / np.array([SPREAD[0], SPREAD[1], SPREAD[1]], np.float32)
+    off = (ycc - to_ycc(color)) / np.array([SPREAD[0], SPREAD[1], SPREAD[1]], np.float32)
     return np.asarray(np.exp(-0.5 * (off * off).sum(axis=-1)), np.float32)
 
 

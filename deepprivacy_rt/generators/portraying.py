@@ -56,11 +56,12 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """How a track's portrait was drawn last. :ivar tones: see ``tones``."""
+    """How a track's portrait was drawn last. :ivar tones: see ``tones``. :ivar wall: where, see ``with_backdrop``."""
 
     posed: Posed
     tones: Floats
     skin: Complexion
+    wall: Floats
 
 
 class PortraitGenerator:
@@ -138,8 +139,10 @@ class PortraitGenerator:
         tone = tones(face, one.drawn)
         if earlier is not None:
             tone = np.asarray(earlier.tones + self._part * (tone - earlier.tones), np.float32)
-        self._motions[track_id] = _Motion(one.posed, tone, skin)
-        return Replacement(one.given, blended(with_backdrop(face, one.given, skin.skin), one.drawn, tone))
+        wall = None if earlier is None else earlier.wall
+        face, wall = with_backdrop(face, one.given, skin.skin, wall, self._part)
+        self._motions[track_id] = _Motion(one.posed, tone, skin, wall)
+        return Replacement(one.given, blended(face, one.drawn, tone))
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:

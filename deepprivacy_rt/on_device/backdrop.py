@@ -3,11 +3,25 @@ are. Nothing of it waits for the device."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepprivacy_rt.generators.backdrop import CHROMA_COUNTS, EDGED, EVENED, FAR, GRID, REACH, ROUGH, SURE
+from deepprivacy_rt.generators.backdrop import (
+    APART,
+    BRIGHTER,
+    CHROMA,
+    CHROMA_COUNTS,
+    DARKER,
+    EDGED,
+    EVENED,
+    GRID,
+    REACH,
+    ROUGH,
+    SURE,
+)
 from deepprivacy_rt.generators.complexion import CELLS
 from deepprivacy_rt.on_device.complexion import likeness, surroundings, to_rgb, to_ycc
 from deepprivacy_rt.on_device.cutting import Patches
@@ -25,20 +39,24 @@ class Backdrop:
         place = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).reshape(-1, 2)
         self._distance = torch.cdist(place, place)
 
-    def behind(self, faces: Tensor, patches: Patches, skins: Tensor) -> Tensor:
-        """Return faces with plain surroundings continued behind them, (n, 3, s, s) whole levels.
+    def behind(
+        self, faces: Tensor, patches: Patches, skins: Tensor, earlier: Sequence[Tensor | None], part: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return faces with plain surroundings continued behind them, (n, 3, s, s) whole levels, and where.
 
         :param faces: (n, 3, s, s) whole levels, 0 to 255. :param skins: (n, 3) RGB levels of faces.
+        :param earlier: where, (1, g, g) in the frame before, by face; None: it is new. :param part: see the host's.
         """
         around, known = surroundings(patches)
         plain = self._plain(around, known) * (1 - likeness(around, skins))
         wall, plain = self._continued(around, plain, known)
-        wall, plain = (_resized(part, self._grid) for part in (wall, plain))
+        wall, plain = (_resized(one, self._grid) for one in (wall, plain))
         small = to_ycc(F.interpolate(faces, (self._grid,) * 2, mode="area").round())
-        off = (small - wall) / wall.new_tensor([FAR[0], FAR[1], FAR[1]])[None, :, None, None]
-        like = (2 - (off * off).sum(dim=1, keepdim=True)).clamp(0, 1)
-        share = _resized(like * (SURE[0] * plain + SURE[1]).clamp(0, 1), faces.shape[2])
-        return (faces + (_resized(to_rgb(wall), faces.shape[2]) - faces) * share).round().clamp(0, 255)
+        share = _alike(small, wall, skins) * (SURE[0] * plain + SURE[1]).clamp(0, 1)
+        pairs = zip(share, earlier, strict=True)
+        share = torch.stack([now if before is None else before + part * (now - before) for now, before in pairs])
+        fine, behind = (_resized(one, faces.shape[2]) for one in (share, to_rgb(wall)))
+        return (faces + (behind - faces) * fine).round().clamp(0, 255), share
 
     def _plain(self, around: Tensor, known: Tensor) -> Tensor:
         weight = _blurred(known, self._near) + 1e-6
@@ -53,6 +71,14 @@ class Backdrop:
         colors = around.flatten(2).gather(2, nearest.expand(-1, 3, -1)).view_as(around) * plain
         wall = _blurred(colors, self._even) / (_blurred(plain, self._even) + 1e-4)
         return wall, _blurred(plain, self._edge)
+
+
+def _alike(drawn: Tensor, wall: Tensor, skins: Tensor) -> Tensor:
+    luma, red, blue = (drawn - wall).chunk(3, dim=1)
+    own = to_ycc(skins[:, :, None, None])
+    chroma = (APART**2 * ((wall - own)[:, 1:] ** 2).sum(dim=1, keepdim=True)).clamp(CHROMA[0] ** 2, CHROMA[1] ** 2)
+    reach = torch.where(luma > 0, BRIGHTER, DARKER)
+    return (2 - (luma / reach) ** 2 - (red * red + blue * blue) / chroma).clamp(0, 1)
 
 
 def _blurred(maps: Tensor, matrix: Tensor) -> Tensor:

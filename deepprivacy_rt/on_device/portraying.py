@@ -43,7 +43,7 @@ class DevicePortrayer:
         self._part = new_part(frame_rate)
         self._trial = DeviceFace.of(wardrobe.trial, device)
         self._faces: dict[int, DeviceFace] = {}
-        self._motions: dict[int, tuple[Posed, Tensor]] = {}
+        self._motions: dict[int, tuple[Posed, Tensor, Tensor]] = {}
         self._complexions, self._backdrop = Complexions(frame_rate), Backdrop(size, device)
 
     def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[Tensor | None], Tensor]) -> None:
@@ -118,17 +118,18 @@ class DevicePortrayer:
         tracks, goes_on = [head.track.track_id for head in heads], [head.goes_on for head in heads]
         faces = faces.clone()
         steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
-        backed = self._backdrop.behind(steadied, seen, self._complexions.skins(tracks))
+        earlier = [before[head.track.track_id][2] if head.goes_on else None for head in heads]
+        backed, walls = self._backdrop.behind(steadied, seen, self._complexions.skins(tracks), earlier, self._part)
         faces[rows] = self._drawer.crisp(backed)
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
         calmed = []
-        for head, tone in zip(heads, tones, strict=True):
+        for head, tone, wall in zip(heads, tones, walls, strict=True):
             if head.goes_on:
-                earlier = before[head.track.track_id][1]
-                tone = earlier + self._part * (tone - earlier)
+                was = before[head.track.track_id][1]
+                tone = was + self._part * (tone - was)
             calmed.append(tone)
-            self._motions[head.track.track_id] = head, tone
+            self._motions[head.track.track_id] = head, tone, wall
         fine[rows] = self._drawer.blended(fine[rows], shown.drawing, torch.stack(calmed)).round()
         return fine
 
