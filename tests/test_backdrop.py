@@ -132,6 +132,22 @@ def test_a_wall_comes_and_goes_by_and_by() -> None:
     assert left.max() > 0.7 and not np.array_equal(fading, drawn)
 
 
+def test_a_wall_that_is_hidden_fades_without_a_shadow() -> None:
+    drawn, skin = smeared(), np.array(SKIN)
+    _, full = with_backdrop(drawn, patch(), skin)
+    covered = patch(SKIN, SKIN)  # by a hand, say
+    made, _ = with_backdrop(drawn, covered, skin, full, 0.3)
+    assert np.abs(made[behind(covered)].astype(int) - SKIN).mean() < 40
+    nothing = dataclasses.replace(patch(), image=np.zeros_like(drawn), mask=np.ones((SIZE, SIZE), bool))
+    made, left = with_backdrop(drawn, nothing, skin, full, 0.3)
+    assert np.array_equal(made, drawn) and not left.any()
+    levels, unseen = torch.from_numpy(drawn).permute(2, 0, 1)[None].float(), torch.ones(1, 1, SIZE, SIZE, dtype=bool)
+    backdrop, earlier = Backdrop(SIZE, torch.device("cpu")), [torch.from_numpy(full)[None]]
+    patches = Patches(torch.zeros(1, 3, SIZE, SIZE), unseen)
+    found, _ = backdrop.behind(levels, patches, torch.tensor([SKIN], dtype=torch.float32), earlier, 0.3)
+    assert torch.equal(found, levels)
+
+
 @pytest.mark.parametrize("right", [WALL, BLUE, HAIR])
 @pytest.mark.parametrize("rough", [0.0, 6.0, 60.0])
 def test_a_device_does_the_same(right: Sequence[int], rough: float) -> None:

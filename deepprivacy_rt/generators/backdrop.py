@@ -23,6 +23,8 @@ ROUGH, CHROMA_COUNTS = 8.0, 4.0
 """Levels of deviation over which surroundings cease to be plain; how often the variance of chroma counts."""
 EVENED, EDGED = 1.5, 0.7
 """Standard deviations, in cells, over which continued colours, and where they hold, are blurred."""
+ANY = 1e-3
+"""Weight of colours that are not plain at all: a wall that fades, for a hand hides it, has a colour still."""
 SURE = 1.4, -0.2
 """Gain and offset of how plain surroundings are: what is half so counts half, the ends of the range are cut."""
 GRID = 64
@@ -51,7 +53,8 @@ def with_backdrop(
     color = np.asarray(skin, np.float32)
     plain = _plain(around, known) * (1 - likeness(around, color))
     grid = (min(GRID, len(face)),) * 2
-    if float(plain.max()) < _LEAST and (earlier is None or float(earlier.max()) < _FADED):
+    fades = earlier is not None and float(earlier.max()) >= _FADED
+    if not known.any() or (float(plain.max()) < _LEAST and not fades):
         return face, np.zeros(grid, np.float32)
     wall, plain = _continued(around, plain, known)
     wall, plain = (cv2.resize(one, grid, interpolation=cv2.INTER_LINEAR) for one in (wall, plain))
@@ -101,7 +104,7 @@ def _continued(around: Floats, plain: Floats, known: Floats) -> tuple[Floats, Fl
     place[labels.ravel()[seen]] = seen
     nearest = place[labels]
     plain = plain.ravel()[nearest]
-    colors = around.reshape(-1, 3)[nearest] * plain[..., None]
-    weight = cv2.GaussianBlur(plain, (0, 0), EVENED) + np.float32(1e-4)
-    wall = cv2.GaussianBlur(colors, (0, 0), EVENED) / weight[..., None]
+    some = plain + np.float32(ANY)
+    colors = around.reshape(-1, 3)[nearest] * some[..., None]
+    wall = cv2.GaussianBlur(colors, (0, 0), EVENED) / cv2.GaussianBlur(some, (0, 0), EVENED)[..., None]
     return np.asarray(wall, np.float32), cv2.GaussianBlur(plain, (0, 0), EDGED)

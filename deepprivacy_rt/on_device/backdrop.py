@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.generators.backdrop import (
+    ANY,
     APART,
     BRIGHTER,
     CHROMA,
@@ -55,6 +56,7 @@ class Backdrop:
         share = _alike(small, wall, skins) * (SURE[0] * plain + SURE[1]).clamp(0, 1)
         pairs = zip(share, earlier, strict=True)
         share = torch.stack([now if before is None else before + part * (now - before) for now, before in pairs])
+        share = share * known.amax(dim=(1, 2, 3), keepdim=True)
         fine, behind = (_resized(one, faces.shape[2]) for one in (share, to_rgb(wall)))
         return (faces + (behind - faces) * fine).round().clamp(0, 255), share
 
@@ -68,8 +70,9 @@ class Backdrop:
         apart = self._distance + (1 - known.flatten(1))[:, None] * self._distance.numel()
         nearest = apart.argmin(dim=2)[:, None]
         plain = plain.flatten(2).gather(2, nearest).view_as(plain)
-        colors = around.flatten(2).gather(2, nearest.expand(-1, 3, -1)).view_as(around) * plain
-        wall = _blurred(colors, self._even) / (_blurred(plain, self._even) + 1e-4)
+        some = plain + ANY
+        colors = around.flatten(2).gather(2, nearest.expand(-1, 3, -1)).view_as(around) * some
+        wall = _blurred(colors, self._even) / _blurred(some, self._even)
         return wall, _blurred(plain, self._edge)
 
 
