@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from waiting import WaitedInVain
+from waiting import WaitedInVain, until
 
 from deepprivacy_rt.errors import EnvironmentProblem, SinkError
 from deepprivacy_rt.stages import Sink
@@ -98,12 +98,26 @@ class Player(threading.Thread):
             self.exit_took = time.monotonic() - left
             self.error = error
 
+    def until_open(self) -> None:
+        """Wait until the sink, one with an encoder, has got the first picture through."""
+        sink: Any = self.sink
+        until(lambda: sink.encoder or not self.is_alive())
+        self._check()
+        assert sink.encoder, "ended before it was open"
+
+    def _check(self) -> None:
+        """Say what the sink raised. Where it ran out of patience, that was waiting in vain for this machine."""
+        if self.error is not None and "nothing has moved" in str(self.error):
+            raise WaitedInVain(str(self.error))
+        assert self.error is None, self.error
+
     def finish(self, seconds: float = 60.0) -> None:
-        """Stop and wait."""
+        """Stop and wait; what the sink raised is an error."""
         self._stop_asked.set()
         self.join(seconds)
         if self.is_alive():
             raise WaitedInVain(f"the sink was not closed within {seconds} s")
+        self._check()
 
     def wait_for_error(self, seconds: float) -> str:
         """Wait until the sink has given up; returns its message."""

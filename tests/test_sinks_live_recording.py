@@ -30,11 +30,6 @@ def read(path: Path) -> list[tuple[float, Image]]:
         return [(float(frame.time), frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
 
 
-def opened(sink: RecordingSink, player: Player) -> None:
-    until(lambda: sink.encoder or not player.is_alive())
-    assert sink.encoder, player.error
-
-
 @pytest.mark.parametrize("ending", [".mkv", ".mp4"])
 def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
     tmp_path: Path, ending: str, by_the_clock: ByTheClock
@@ -42,7 +37,7 @@ def test_writer_killed_in_the_middle_loses_a_second_and_a_half_at_most(
     sink = RecordingSink(RecordingSettings(tmp_path / f"live{ending}"))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     # 114 pictures: 1.8 s after the second keyframe; 5000 bytes: at least one piece is written
     until(
         lambda: (player.written >= 114 and sink.path.stat().st_size > 5000) or not player.is_alive(),
@@ -183,7 +178,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_file(tmp_path: Path
     sink = RecordingSink(RecordingSettings(tmp_path / "live.mkv"))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     until(lambda: sink.path.stat().st_size >= 20_000 or not player.is_alive())
     assert sink.pid is not None
     resource.prlimit(sink.pid, resource.RLIMIT_FSIZE, (sink.path.stat().st_size + 1000, resource.RLIM_INFINITY))

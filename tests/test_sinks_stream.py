@@ -54,11 +54,6 @@ def settings(server: RtmpServer, patience: float = 5.0) -> StreamSettings:
     return StreamSettings(server.url, append_key=True, picture=LivePicture(patience=patience))
 
 
-def opened(sink: StreamSink | HlsSink, player: Player) -> None:
-    until(lambda: sink.encoder or not player.is_alive())
-    assert sink.encoder, player.error
-
-
 def until_sent(player: Player, sink: StreamSink | HlsSink, count: int) -> None:
     """Wait until so many pictures were not only written, but taken by the encoder."""
     until(lambda: player.written - sink.dropped >= count or not player.is_alive(), 100, lambda: player.written)
@@ -91,13 +86,12 @@ def test_pictures_arrive_in_content_order_and_rate(shared_server: RtmpServer, by
     sink = StreamSink(settings(shared_server))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     found = read(f"{shared_server.url}/{KEY}", 45)
     started = command_lines()
     assert "stream_child" in started and KEY not in started
     assert sink.pid is not None and KEY not in psutil.Process(sink.pid).environ().values()
     player.finish()
-    assert player.error is None
     assert max(colour_error(image) for _, image in found) < 6
     numbers = [number(image) for _, image in found]
     assert numbers == sorted(set(numbers))
@@ -112,7 +106,7 @@ def test_a_silent_sound_track_goes_along(shared_server: RtmpServer, by_the_clock
     sink = StreamSink(settings(shared_server))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     with av.open(f"{shared_server.url}/{KEY}", timeout=(60.0, 60.0)) as source:
         assert [stream.codec_context.name for stream in source.streams.audio] == ["aac"]
         times = {"audio": 0.0, "video": 0.0}
@@ -144,7 +138,7 @@ def test_frozen_server_is_given_up_and_holds_no_other_thread(server: RtmpServer,
     sink = StreamSink(StreamSettings(server.url, append_key=True, picture=picture))
     player = Player(sink, make=lambda index: noise[index % 8])
     player.start()
-    opened(sink, player)
+    player.until_open()
     pid = sink.pid
     time.sleep(0.5)
     server.freeze()
@@ -195,7 +189,7 @@ def test_killed_server_ends_the_sink_and_a_new_one_connects_again(server: RtmpSe
     sink = StreamSink(settings(server))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     server.kill()
     message = player.wait_for_error(60)
     assert "the connection was lost" in message and KEY not in message
@@ -208,11 +202,10 @@ def test_killed_server_ends_the_sink_and_a_new_one_connects_again(server: RtmpSe
     sink = StreamSink(settings(server))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     with by_the_clock:
         assert max(colour_error(image) for _, image in read(f"{server.url}/{KEY}", 5)) < 6
     player.finish()
-    assert player.error is None
 
 
 def test_no_child_and_no_thread_is_left(shared_server: RtmpServer) -> None:
@@ -230,7 +223,7 @@ def test_child_that_is_killed_is_a_sink_error(shared_server: RtmpServer) -> None
     sink = StreamSink(settings(shared_server))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     assert sink.pid is not None
     psutil.Process(sink.pid).kill()
     assert "ended by signal 9" in player.wait_for_error(60)
@@ -243,7 +236,7 @@ def test_frames_of_another_size_are_letterboxed(shared_server: RtmpServer) -> No
     sink = StreamSink(settings(shared_server))
     player = Player(sink, make=turning)
     player.start()
-    opened(sink, player)
+    player.until_open()
     found = read(f"{shared_server.url}/{KEY}", 40)
     player.finish()
     last = found[-1][1]
@@ -306,11 +299,10 @@ def test_rtsp_push(tmp_path: Path) -> None:
         sink = StreamSink(StreamSettings(url))
         player = Player(sink)
         player.start()
-        opened(sink, player)
+        player.until_open()
         assert "passwort" not in command_lines()
         until_sent(player, sink, 40)
         player.finish()
-        assert player.error is None
         listener.wait(60)
     finally:
         listener.kill()
@@ -328,19 +320,19 @@ def test_hls_folder_plays(tmp_path: Path, by_the_clock: ByTheClock) -> None:
     sink = HlsSink(HlsSettings(folder))
     player = Player(sink)
     player.start()
-    opened(sink, player)
+    player.until_open()
     until_sent(player, sink, 84)
     player.finish()
-    assert player.error is None
     names = {path.name for path in folder.iterdir()}
     assert {"index.html", "stream.m3u8"} < names and "deepprivacy-7.ts" not in names
     assert len([name for name in names if name.endswith(".ts")]) >= 2
     found = read(str(folder / "stream.m3u8"), 1000)
     numbers = [number(image) for _, image in found]
-    assert len(numbers) > 60 and numbers == sorted(set(numbers))
+    assert numbers and numbers == sorted(set(numbers))
     assert max(colour_error(image) for _, image in found) < 6
-    with by_the_clock:  # a stream is given a second to send what is left
-        assert numbers[-1] == player.written - 1
+    with by_the_clock:
+        assert len(numbers) > 60  # the playlist goes by time, and keeps fewer of a slow encoder's pictures
+        assert numbers[-1] == player.written - 1  # a stream is given a second to send what is left
 
 
 def test_hls_leaves_files_of_others_alone(tmp_path: Path) -> None:

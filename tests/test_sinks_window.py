@@ -136,7 +136,6 @@ def test_pictures_are_shown_and_keys_are_reported(
         xdotool("key", name)
         assert keys.get(timeout=60) == expected
     player.finish()
-    assert player.error is None
     with by_the_clock:
         assert player.longest < 1 and player.exit_took < 1.5
 
