@@ -27,10 +27,15 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceFace:
-    """What an identity looks like: (3, t, t) its picture and the same blurred, 0 to 255; (9, g, g) its relief."""
+    """What an identity looks like.
+
+    :ivar image: (3, f, f) its picture, 0 to 255. :ivar soft: (3, t, t) the same, blurred.
+    :ivar cover: (2, t, t) how much of it is face, and skin, 0 to 1. :ivar relief: (9, g, g).
+    """
 
     image: Tensor
     soft: Tensor
+    cover: Tensor
     relief: Tensor
 
     @classmethod
@@ -39,6 +44,7 @@ class DeviceFace:
         return cls(
             _picture(face.texture.image, device),
             _picture(face.texture.soft, device),
+            torch.from_numpy(np.ascontiguousarray(face.texture.cover.transpose(2, 0, 1))).to(device),
             torch.from_numpy(face.relief.planes).to(device),
         )
 
@@ -70,7 +76,6 @@ class PortraitDrawer:
         self.size, self._device = size, device
         self.side = size * (look.ZOOM if size < look.FINE else 1)
         self._grid = min(size // 2, relief.GRID)
-        self._cover = torch.from_numpy(np.ascontiguousarray(bank.cover.transpose(2, 0, 1))).to(device)
         self._gestures = DeviceGestures(bank.gestures, device)
         ticks = (torch.arange(self._grid, device=device, dtype=torch.float32) + 0.5) * (size / self._grid) - 0.5
         self._pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"))[None]
@@ -85,7 +90,7 @@ class PortraitDrawer:
         places, seen = self._solve(torch.stack([face.relief for face in faces]), poses)
         texels, inside, teeth = self._gestures.texels(places.permute(0, 2, 3, 1), doings)
         where = _in_map(texels.permute(0, 3, 1, 2))
-        cover = self._cover.expand(len(faces), -1, -1, -1)
+        cover = torch.stack([face.cover for face in faces])
         covered = _sampled(cover, where, outside="zeros") * seen
         fine = self._enlarged(where)
         textures = torch.stack([face.image for face in faces])

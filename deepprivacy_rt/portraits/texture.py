@@ -14,22 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.strands import strands
 from deepprivacy_rt.types import Image
 
 FINER = 2
 _SOFT = 3
 """Texels over which a texture is averaged for coarse grids."""
-_HARSHNESS = 0.019
+_HARSHNESS = 0.0182
 """Mean slope of the luma per texel of 192, over its mean, that is left before fine detail is raised. Faces of five
 clips have 0.016 to 0.042 in the median (benchmarks/harshness.py)."""
-_LEAST_CONTRAST, _MOST_CONTRAST = 0.35, 0.53
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.30, 0.50
 _VIVID = 1.35
 """The same of a picture that does not move, as parts of these: nothing flickers, and mild faces are alike."""
 _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
-_FINE_BLUR, _FINE_GAIN = 0.7, 4.5
+_FINE_BLUR, _FINE = 0.7, 0.0165
+"""Texels of 192 over which detail is fine, and how much of it is added: in the mean, over the mean luma of the face."""
+_LEAST_GAIN, _MOST_GAIN = 1.5, 5.0
+"""By how much fine detail is raised, at least and at most: what a picture hardly has is noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,20 +52,30 @@ class Texture:
     @classmethod
     def of(cls, image: Image, cover: Floats, *, still: bool = False) -> Texture:
         """Return the texture of a (t, t, 3) uint8 RGB picture. :param still: for a picture that does not move."""
-        mild = _mild(image, cover, _VIVID if still else 1.0)
+        level = _level(image, cover[..., 1:])
+        cover = np.asarray(cover * (1 - strands(image, level, cover)[..., None]), np.float32)
+        vivid = _VIVID if still else 1.0
+        mild = _mild(image, level, cover, vivid)
         smooth = cv2.GaussianBlur(mild, (0, 0), _FINE_BLUR)
-        sharp = cv2.addWeighted(mild, 1.0 + _FINE_GAIN, smooth, -_FINE_GAIN, 0.0)
+        gain = _fine_gain(mild, smooth, cover[..., 0] > 0.5, vivid)
+        sharp = cv2.addWeighted(mild, 1.0 + gain, smooth, -gain, 0.0)
         fine = cv2.resize(sharp, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
         return cls(np.asarray(fine, np.uint8), np.asarray(cv2.blur(mild, (_SOFT, _SOFT)), np.uint8), cover)
 
 
-def _mild(image: Image, cover: Floats, vivid: float) -> Image:
+def _mild(image: Image, level: Floats, cover: Floats, vivid: float) -> Image:
     found = max(harshness(image, cover[..., 0] > 0.5), 1e-6)
     contrast = vivid * min(max(_HARSHNESS / found, _LEAST_CONTRAST), _MOST_CONTRAST)
-    level = _level(image, cover[..., 1:])
     off = image - level
     mild = level + contrast * (np.minimum(off, 0) * _DARK + np.maximum(off, 0) / _DARK)
     return np.asarray(np.rint(np.clip(mild, 0, 255)), np.uint8)
+
+
+def _fine_gain(image: Image, smooth: Image, inside: NDArray[np.bool_], vivid: float) -> float:
+    """Return by how much detail is raised, so that no face has more of it than others: the finest flicker most."""
+    luma, soft = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(np.float32)[inside] for one in (image, smooth))
+    own = float(np.abs(luma - soft).mean()) / max(float(luma.mean()), 1.0)
+    return min(max(vivid * _FINE / max(own, 1e-6), _LEAST_GAIN), _MOST_GAIN)
 
 
 def _level(image: Image, skin: Floats) -> Floats:

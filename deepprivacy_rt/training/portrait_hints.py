@@ -92,7 +92,7 @@ class HintPainter:
         flipped = Texture(
             np.ascontiguousarray(texture.image[:, ::-1]),
             np.ascontiguousarray(texture.soft[:, ::-1]),
-            texture.cover,
+            np.ascontiguousarray(texture.cover[:, ::-1]),
         )
         over = np.array([-1.0, 1.0, 1.0])
         place = np.ascontiguousarray(portrait.place[:, ::-1] * over.astype(np.float32))
