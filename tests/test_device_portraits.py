@@ -22,7 +22,7 @@ from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import DeviceGan
 from deepprivacy_rt.generators.portraying import PortraitGenerator, blended, tones
 from deepprivacy_rt.generators.solid import SolidGenerator
-from deepprivacy_rt.generators.steady import SteadyGenerator, Turns
+from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator
 from deepprivacy_rt.generators.wardrobe import Face, Wardrobe
 from deepprivacy_rt.on_device.canvas import DevicePainter
 from deepprivacy_rt.on_device.portrait_drawing import DeviceFace, PortraitDrawer
@@ -109,7 +109,7 @@ def test_portraits_are_drawn_as_on_the_host(size: int, zoom: int) -> None:
 def test_streams_wear_the_portraits_that_they_wear_on_the_host(gan: GanGenerator) -> None:
     networks = Weights().path("blazeface-full-range"), Weights().path("blazeface-short-range")
     detector, tracker = BlazeFaceDetector(*networks), OnlineTracker()
-    calmed = SteadyGenerator(gan, 30.0, Turns(faces=2))
+    calmed = SteadyGenerator(gan, 30.0, dataclasses.replace(PORTRAYED, faces=2))
     generator = PortraitGenerator(calmed, Wardrobe(bank(), b"salt"), 30.0, first=gan)
     theirs = FaceReplacer(AlignedCropper(128), generator, PatchBlender(), filler=SolidGenerator(128))
     bare = CanvasReplacer(painter(DeviceGan(gan)))

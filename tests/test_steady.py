@@ -386,3 +386,38 @@ def test_an_error_fills_those_that_wait_too_and_nothing_old_survives_it() -> Non
     del generator.generate
     steady.generate(patches)
     assert generator.asked == [{0, 1}, {0, 1}]
+
+
+def in_part(first: Image, change: int) -> Image:
+    """Return a picture that is darker or brighter at a hairline."""
+    second = first.copy()
+    second[12:22, 20:44] = np.clip(second[12:22, 20:44].astype(int) + change, 0, 255).astype(np.uint8)
+    return second
+
+
+def drawn_anew(second: Callable[[FacePatch], FacePatch]) -> int:
+    """Return by how much a hairline that is drawn otherwise changes at once, of 60 levels; the face: in ``second``."""
+    patch, first = a_patch(), waves()
+    steady = SteadyGenerator(Painter(first, in_part(first, -60)), 30.0, dataclasses.replace(PORTRAYED, faces=2))
+    shown(steady, patch)
+    changed = second(patch)
+    return round(float((first[14:20, 26:38].astype(int) - shown(steady, changed)[14:20, 26:38]).mean()))
+
+
+def test_hair_that_is_drawn_otherwise_around_a_portrait_at_rest_comes_slowly() -> None:
+    assert 1 <= drawn_anew(lambda patch: patch) <= 8
+
+
+@pytest.mark.parametrize("name", ["turns", "moves", "is lit"])
+def test_hair_that_is_drawn_otherwise_is_there_at_once_when_a_face(name: str) -> None:
+    assert drawn_anew(NOT_AT_REST[name]) >= 50
+
+
+def test_hair_that_is_drawn_otherwise_is_there_after_a_second() -> None:
+    patch, first = a_patch(), waves()
+    second = in_part(first, -60)
+    steady = SteadyGenerator(Painter(first, *[second] * 45), 30.0, dataclasses.replace(PORTRAYED, faces=2))
+    pictures = [shown(steady, patch) for _ in range(46)]
+    assert np.abs(pictures[-1].astype(int) - second)[patch.mask].max() <= 5
+    left = [float(np.abs(one.astype(int) - second)[14:20, 26:38].mean()) for one in pictures]
+    assert all(later <= earlier for earlier, later in itertools.pairwise(left))  # it does not pulse

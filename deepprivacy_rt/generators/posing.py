@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.generators.steady import is_continued
+from deepprivacy_rt.generators.rest import is_continued
 from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
 from deepprivacy_rt.portraits.pose import Pose, fit_pose
 from deepprivacy_rt.types import FaceTrack, Points

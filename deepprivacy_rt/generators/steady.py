@@ -20,14 +20,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepprivacy_rt.geometry import transform_points
+from deepprivacy_rt.generators.rest import between, is_continued, is_like, similarity
 from deepprivacy_rt.stages import Generator
-from deepprivacy_rt.types import Affine, FacePatch, FaceTrack, Image, Points, Replacement
+from deepprivacy_rt.types import Affine, FacePatch, Image, Replacement
 
 Floats = NDArray[np.float32]
 
 CALMING_SECONDS = 0.1
-"""Time constant of the mixing at rest. Longer blurs, and opens and shuts mouths late."""
+"""Time constant of the mixing. Longer blurs, and opens and shuts mouths late."""
+CALM_SECONDS = 0.5
+"""The same at rest, where mouth and eyes are not the network's."""
 SAME_LEVELS, OTHER_LEVELS = 14.0, 34.0
 """Mean differences, in levels of 255 over some pixels, up to which a change is restlessness, and from which it is a
 change of the face: the new picture alone from there on."""
@@ -35,20 +37,8 @@ DIFFERENCE_CELLS = 32
 """Side of the grid on which differences are averaged."""
 LARGEST_MISFIT = 0.06
 """Parts of the patch side: where the keypoints do not fit their earlier places better, the pose is another one."""
-_LARGEST_STEP = 0.5
-"""Face sizes per frame: one that went farther was lost, or belongs to another shot."""
 LARGEST_CHANGE = 40.0
 """Levels of 255 by which the mean of a whole face changes only at a cut."""
-LARGEST_REST = 0.012
-"""The same for a face that is at rest: a pixel and a half of 128."""
-LARGEST_DRIFT = 0.006
-"""Parts of the patch side by which it moved in the frame since it was drawn: what waits longer, and follows by a jump,
-flickers."""
-_LARGEST_GLEAM = 5.0
-"""Mean difference of what surrounds the face, in levels of 255, up to which it is at rest: beyond it, light changes or
-the head moves before something."""
-_CONTEXT_CELLS = 32
-_ALL = 255
 LEAST_TURN_RATE = 20.0
 """Frames per second below which every face is drawn for every frame."""
 
@@ -61,16 +51,18 @@ class Turns:
     :ivar seconds: how long a picture serves, rounded down to frames, but for two of them at least.
     :ivar pressed: the same where time is short, and with ``CROWD`` faces and more.
     :ivar gesture: change of an opening of mouth or eye, 0 to 1, up to which a face is at rest.
+    :ivar calm: whether all that changes at rest is restlessness: mouth and eyes are not the network's.
     """
 
     faces: int = 2
     seconds: float = 0.0
     pressed: float = 0.0
     gesture: float = 0.04
+    calm: bool = False
 
 
 CROWD = 3
-PORTRAYED = Turns(faces=1, seconds=0.2, pressed=0.27, gesture=0.25)
+PORTRAYED = Turns(faces=1, seconds=0.2, pressed=0.27, gesture=0.25, calm=True)
 """For faces that get their features from portraits: what is drawn is hair, ears and light."""
 
 
@@ -106,7 +98,7 @@ class SteadyGenerator:
         if not frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, not {frame_rate}")
         self._generator = generator
-        self._share = new_share(frame_rate)
+        self._share, self._calm_share = new_share(frame_rate), new_share(frame_rate, CALM_SECONDS)
         self._frame_rate, self._turns = frame_rate, turns or Turns()
         self._turns_from, self._is_pressed = self._turns.faces, False
         self._memories: dict[int, _Memory] = {}
@@ -166,7 +158,9 @@ class SteadyGenerator:
         It meets surroundings that stay where they are; and what goes with every tremble of the keypoints flickers.
         """
         memory = before[patch.track.track_id]
-        face = self._mixed(_warped(memory.made.astype(np.float32), _between(memory.drawn, patch)), patch, memory)
+        face = self._mixed(
+            _warped(memory.made.astype(np.float32), between(memory.drawn.transform, patch.transform)), patch, memory
+        )
         self._memories[patch.track.track_id] = replace(memory, shown=patch, face=face, age=memory.age + 1)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
@@ -193,9 +187,11 @@ class SteadyGenerator:
         inside = patch.mask.view(np.uint8)
         if max(map(abs, cv2.mean(difference, inside)[:3])) > LARGEST_CHANGE:
             return face
-        kept = (1.0 - self._share) * (1.0 - misfit / (LARGEST_MISFIT * size))
-        share = self._shares(difference) * np.float32(kept)
-        share = cv2.multiply(share, inside, dtype=cv2.CV_32F)  # around the mask the new surroundings count
+        calm = self._turns.calm and is_like(earlier.drawn, patch, self._turns.gesture)
+        kept = (1.0 - (self._calm_share if calm else self._share)) * (1.0 - misfit / (LARGEST_MISFIT * size))
+        share = np.ones((size, size), np.float32) if calm else self._shares(difference)
+        # around the mask the new surroundings count
+        share = cv2.multiply(share, inside, scale=kept, dtype=cv2.CV_32F)
         return np.asarray(cv2.subtract(face, cv2.multiply(difference, cv2.merge((share, share, share)))))
 
     @staticmethod
@@ -216,80 +212,11 @@ def _warped(face: Floats, way: Affine) -> Floats:
     return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _between(drawn: FacePatch, patch: FacePatch) -> Affine:
-    """Return where the frame's places in one patch lie in a later one."""
-    return np.asarray(patch.transform @ np.vstack([cv2.invertAffineTransform(drawn.transform), [0.0, 0.0, 1.0]]))
-
-
-def is_like(drawn: FacePatch, patch: FacePatch, gesture: float) -> bool:
-    """Say whether a face does what it did when it was drawn, in the same light.
-
-    :param gesture: see ``Turns``.
-    """
-    if drawn.image.shape != patch.image.shape:
-        return False
-    size = len(patch.image)
-    _, misfit = similarity(drawn.keypoints, patch.keypoints)
-    drift = (patch.keypoints - transform_points(_between(drawn, patch), drawn.keypoints)).mean(axis=0)
-    if not (misfit < LARGEST_REST * size and math.hypot(*drift) < LARGEST_DRIFT * size):
-        return False
-    if max(abs(a - b) for a, b in zip(drawn.track.expression, patch.track.expression, strict=True)) > gesture:
-        return False
-    return _gleam(drawn, patch) <= _LARGEST_GLEAM
-
-
-def _gleam(drawn: FacePatch, patch: FacePatch) -> float:
-    """Return how much the same places around a face differ between two patches, in levels of 255; infinite: no place.
-
-    Each is sought where it lies in the frame: live, boxes go by steps, and the surroundings do not.
-    """
-    cells = min(_CONTEXT_CELLS, len(patch.image))
-    way, step = _between(drawn, patch), len(patch.image) / cells
-    # Pixel centres: cell = (pixel + 0.5) / step - 0.5
-    half = (step - 1) / 2
-    way[:, 2] = (way[:, :2] @ (half, half) + way[:, 2] - half) / step
-    (before, known), (now, visible) = (_surroundings(one, cells) for one in (drawn, patch))
-    before, known = (cv2.warpAffine(one, way, (cells, cells), flags=cv2.INTER_LINEAR) for one in (before, known))
-    both = cv2.min(known, visible) // _ALL
-    return max(cv2.mean(cv2.absdiff(before, now), both)[:3]) if both.any() else math.inf
-
-
-def _surroundings(patch: FacePatch, cells: int) -> tuple[Image, NDArray[np.uint8]]:
-    """Return what is around a face, (c, c, 3), and ``_ALL`` where no pixel of a cell is unknown, (c, c)."""
-    known = (~patch.mask).view(np.uint8) * np.uint8(_ALL)
-    image, seen = (cv2.resize(one, (cells, cells), interpolation=cv2.INTER_AREA) for one in (patch.image, known))
-    return np.asarray(image, np.uint8), np.asarray(seen, np.uint8)
-
-
-def new_share(frame_rate: float) -> float:
-    """Return how much of a new face counts at rest, 0 to 1, at so many frames per second."""
-    return 1.0 - math.exp(-1.0 / (CALMING_SECONDS * frame_rate))
+def new_share(frame_rate: float, seconds: float = CALMING_SECONDS) -> float:
+    """Return how much of a new face counts, 0 to 1, at so many frames per second."""
+    return 1.0 - math.exp(-1.0 / (seconds * frame_rate))
 
 
 def is_sound(answer: Replacement) -> bool:
     image: Image = answer.image
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == answer.patch.image.shape
-
-
-def is_continued(earlier: FaceTrack, now: FaceTrack) -> bool:
-    """Say whether this is the same face in the next frame, as far as its place tells."""
-    if earlier.identity != now.identity:
-        return False
-    (x0, y0), (x1, y1) = earlier.box.center, now.box.center
-    sizes = [max(box.width, box.height) for box in (earlier.box, now.box)]
-    return math.hypot(x1 - x0, y1 - y0) < _LARGEST_STEP * max(sizes) and max(sizes) < 1.5 * min(sizes)
-
-
-def similarity(source: Points, target: Points) -> tuple[Affine, float]:
-    """Return the similarity that maps points nearest to others by least squares, and the mean distance left over.
-
-    (Umeyama, 1991; in the plane it is one complex factor.) Where all points are one, a shift.
-    """
-    a, b = (points.astype(np.float64) @ [1.0, 1.0j] for points in (source, target))
-    from_, to = a.mean(), b.mean()
-    a, b = a - from_, b - to
-    spread = float(np.vdot(a, a).real)
-    factor = complex(np.vdot(a, b) / spread) if spread > 1e-6 else 1.0 + 0.0j
-    shift = to - factor * from_
-    matrix = np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
-    return matrix, float(np.abs(b - factor * a).mean())

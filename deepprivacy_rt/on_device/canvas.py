@@ -64,7 +64,7 @@ class DevicePainter:
         self.network = network
         self.cutter = PatchCutter(self._geometry, network.patch_size, uploads.device)
         self.paster = PatchPaster(network.patch_size, uploads.device)
-        self.calmer = FaceCalmer(frame_rate)
+        self.calmer = FaceCalmer(frame_rate, portrayed=wardrobe is not None)
         self.portrayer: DevicePortrayer | None = None
         if wardrobe is not None:
             self.portrayer = DevicePortrayer(wardrobe, network.patch_size, uploads.device, frame_rate)
@@ -129,7 +129,7 @@ class DeviceCanvas:
             hints = portrayer.hints(shown, len(shapes))
         output = network.draw(image, mask, tracks, keypoints, hints)
         sound = output.isfinite().flatten(1).all(dim=1)
-        faces = calmer.calmed(_levels(output.nan_to_num()), sound, patches.mask, shapes).round()
+        faces = calmer.calmed(_levels(output.nan_to_num()), sound, patches, shapes).round()
         return faces if portrayer is None else portrayer.portrayed(faces, sound, patches, shown), sound
 
     @torch.inference_mode()

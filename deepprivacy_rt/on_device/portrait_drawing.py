@@ -136,9 +136,10 @@ class PortraitDrawer:
 
     def crisp(self, faces: Tensor) -> Tensor:
         """Return faces with fine detail raised, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
+        reach = look.crisp_reach(self.size)
+        faces = _median(faces, reach)
         smooth = (self._smooth @ faces @ self._smooth.T).round()
         raised = (faces + look.CRISP_GAIN * (faces - smooth)).round()
-        reach = look.crisp_reach(self.size)
         darkest, brightest = (s * F.max_pool2d(s * faces, reach, stride=1, padding=reach // 2) for s in (-1, 1))
         return raised.clamp(darkest, brightest)
 
@@ -215,6 +216,12 @@ def _sampled(maps: Tensor, where: Tensor, outside: str = "border") -> Tensor:
 def _luma(image: Tensor) -> Tensor:
     weights = image.new_tensor(_LUMA)[None, :, None, None]
     return (image * weights).sum(dim=1, keepdim=True).round()
+
+
+def _median(pictures: Tensor, side: int) -> Tensor:
+    """Return the median of each pixel's square of ``side``, odd, (n, c, s, s); edges go on beyond the picture."""
+    around = F.pad(pictures, (side // 2,) * 4, mode="replicate")
+    return around.unfold(2, side, 1).unfold(3, side, 1).flatten(-2).median(dim=-1).values
 
 
 def _picture(image: Image, device: torch.device) -> Tensor:
