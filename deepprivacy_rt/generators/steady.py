@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.types import Affine, FacePatch, Image, Replacement
 
 Floats = NDArray[np.float32]
+_Picture = TypeVar("_Picture", Floats, Image)
 
 CALMING_SECONDS = 0.1
 """Time constant of the mixing. Longer blurs, and opens and shuts mouths late."""
@@ -158,9 +160,8 @@ class SteadyGenerator:
         It meets surroundings that stay where they are; and what goes with every tremble of the keypoints flickers.
         """
         memory = before[patch.track.track_id]
-        face = self._mixed(
-            _warped(memory.made.astype(np.float32), between(memory.drawn.transform, patch.transform)), patch, memory
-        )
+        made = _warped(memory.made, between(memory.drawn.transform, patch.transform))
+        face = self._mixed(made.astype(np.float32), patch, memory, self._turns.calm)
         self._memories[patch.track.track_id] = replace(memory, shown=patch, face=face, age=memory.age + 1)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
@@ -171,12 +172,13 @@ class SteadyGenerator:
         face = answer.image.astype(np.float32)
         earlier = before.get(patch.track.track_id)
         if earlier is not None:
-            face = self._mixed(face, patch, earlier)
+            calm = self._turns.calm and is_like(earlier.drawn, patch, self._turns.gesture)
+            face = self._mixed(face, patch, earlier, calm)
         self._memories[patch.track.track_id] = _Memory(patch, answer.image, patch, face)
         return Replacement(patch, np.rint(face).astype(np.uint8))
 
-    def _mixed(self, face: Floats, patch: FacePatch, earlier: _Memory) -> Floats:
-        """Return the new face with as much of the earlier one as fits it."""
+    def _mixed(self, face: Floats, patch: FacePatch, earlier: _Memory, calm: bool) -> Floats:
+        """Return the new face with as much of the earlier one as fits it. :param calm: all of it does."""
         size = len(face)
         if earlier.face.shape != face.shape or not is_continued(earlier.shown.track, patch.track):
             return face
@@ -187,7 +189,6 @@ class SteadyGenerator:
         inside = patch.mask.view(np.uint8)
         if max(map(abs, cv2.mean(difference, inside)[:3])) > LARGEST_CHANGE:
             return face
-        calm = self._turns.calm and is_like(earlier.drawn, patch, self._turns.gesture)
         kept = (1.0 - (self._calm_share if calm else self._share)) * (1.0 - misfit / (LARGEST_MISFIT * size))
         share = np.ones((size, size), np.float32) if calm else self._shares(difference)
         # around the mask the new surroundings count
@@ -207,9 +208,9 @@ class SteadyGenerator:
         return np.asarray(cv2.resize(same, (size, size), interpolation=cv2.INTER_LINEAR))
 
 
-def _warped(face: Floats, way: Affine) -> Floats:
+def _warped(face: _Picture, way: Affine) -> _Picture:
     shape = face.shape[1], face.shape[0]
-    return np.asarray(cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return cast(_Picture, cv2.warpAffine(face, way, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def new_share(frame_rate: float, seconds: float = CALMING_SECONDS) -> float:
