@@ -23,6 +23,7 @@ from deepprivacy_rt.detectors.paced import PacedDetector
 from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.batching import BatchCounts
+from deepprivacy_rt.generators.retouching import RetouchingGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator, Turns
 from deepprivacy_rt.generators.wardrobe import Wardrobe
@@ -95,7 +96,8 @@ class Anonymizer:
 
     def new_generator(self, frame_rate: float) -> Generator:
         """Return the generator for one stream: what it remembers of its faces belongs to that stream."""
-        made = SteadyGenerator(self.generator, frame_rate, self.turns) if self.steady else self.generator
+        made = self.generator if self.finish is None else RetouchingGenerator(self.generator, frame_rate)
+        made = SteadyGenerator(made, frame_rate, self.turns) if self.steady else made
         return self.finish(made, self.generator, frame_rate) if self.finish is not None else made
 
     def new_replacer(self, frame_rate: float, times: StageTimes | None = None) -> Replacer:

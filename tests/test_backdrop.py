@@ -13,6 +13,7 @@ from portrait_patches import patch_of
 
 from deepprivacy_rt.generators.backdrop import with_backdrop
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.retouching import RetouchingGenerator
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.backdrop import Backdrop
 from deepprivacy_rt.on_device.cutting import Patches
@@ -117,7 +118,7 @@ def test_faces_with_portraits_have_it() -> None:
 
     bank = read_portraits(Weights().path("portraits"))
     given = patch()
-    (made,) = PortraitGenerator(Smearing(), Wardrobe(bank, b"test"), 30.0).generate([given])
+    (made,) = PortraitGenerator(RetouchingGenerator(Smearing(), 30.0), Wardrobe(bank, b"test"), 30.0).generate([given])
     image = cv2.resize(made.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(image - WALL)[behind(given)].mean() < 4
 

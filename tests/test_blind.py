@@ -24,8 +24,9 @@ from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import DeviceGan
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.retouching import RetouchingGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
-from deepprivacy_rt.generators.steady import SteadyGenerator
+from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.canvas import DevicePainter
 from deepprivacy_rt.pipeline import CanvasReplacer, FaceReplacer, Replacer, process_stream
@@ -58,7 +59,9 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "toy, calmed": lambda: SteadyGenerator(ToyGenerator(SIZE)),
     "toy, with portraits": lambda: PortraitGenerator(ToyGenerator(SIZE), Wardrobe(portraits(), b"test"), 30.0),
     "gan, calmed, with portraits": lambda: PortraitGenerator(
-        SteadyGenerator(trained_gan(None)), Wardrobe(portraits(), b"test"), 30.0
+        SteadyGenerator(RetouchingGenerator(trained_gan(None), 30.0), 30.0, PORTRAYED),
+        Wardrobe(portraits(), b"test"),
+        30.0,
     ),
     "gan in int8": lambda: trained_gan(Weights().path("face128-int8")),
     "gan of 256 pixels": lambda: trained_gan(Weights().path("face256-int8"), "face256"),

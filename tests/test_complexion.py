@@ -13,10 +13,13 @@ from portrait_patches import patch_of
 
 from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
 from deepprivacy_rt.generators.portraying import PortraitGenerator
+from deepprivacy_rt.generators.retouching import RetouchingGenerator
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.complexion import Complexions
 from deepprivacy_rt.on_device.cutting import Patches
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.portraits.hint import hint
 from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
 from deepprivacy_rt.portraits.texture import Texture
 from deepprivacy_rt.types import REST, FacePatch, Image, Replacement
@@ -36,6 +39,10 @@ def drawn() -> Drawn:
     pose = np.array([[40.0, 0, 0, SIZE / 2], [0, 40.0, 0, SIZE / 2]])
     one = bank().portraits[0]
     return draw(Texture.of(one.texture, bank().cover), Relief.of(one.place), pose, REST, bank().gestures, SIZE)
+
+
+def shown() -> Floats:
+    return hint(drawn(), SIZE)[1]
 
 
 def patch(neck: Sequence[int] | None, light: float = 1.0) -> FacePatch:
@@ -62,7 +69,7 @@ Frames = Sequence[tuple[FacePatch, Image]]
 def on_host(frames: Frames) -> list[Image]:
     made, known = [], None
     for one, image in frames:
-        image, known = steadied(image, one, drawn(), known, memory(RATE))
+        image, known = steadied(image, one, shown(), known, memory(RATE))
         made.append(image)
     return made
 
@@ -140,10 +147,10 @@ def test_device_and_host_agree() -> None:
 
 
 def test_without_skin_to_be_seen_nothing_is_done_and_what_is_known_stays() -> None:
-    nowhere = dataclasses.replace(drawn(), skin=np.zeros_like(drawn().skin))
+    nowhere = np.zeros_like(shown())
     image, known = steadied(face(PALE), patch(PALE), nowhere, None, memory(RATE))
     assert np.array_equal(image, face(PALE)) and known.weight == 0
-    _, known = steadied(face(PALE), patch(PALE), drawn(), known, memory(RATE))
+    _, known = steadied(face(PALE), patch(PALE), shown(), known, memory(RATE))
     _, again = steadied(face(BROWN), patch(None), nowhere, known, memory(RATE))
     assert np.array_equal(again.color, known.color)
     assert isinstance(again, Complexion)
@@ -164,7 +171,7 @@ class Guesser:
 @pytest.mark.parametrize(("track_id", "steady"), [(0, True), (7, False)])
 def test_portraits_keep_their_tone_along_a_track_and_no_farther(track_id: int, steady: bool) -> None:
     network = Guesser()
-    generator = PortraitGenerator(network, Wardrobe(bank(), b"salt"), RATE)
+    generator = PortraitGenerator(RetouchingGenerator(network, RATE), Wardrobe(bank(), b"salt"), RATE)
     for _ in range(5):
         [before] = generator.generate([patch(PALE)])
     network.image = face(BROWN)

@@ -259,19 +259,6 @@ def test_tone_is_the_networks() -> None:
         assert (face[:4] == plain.level).all()  # beyond the face, the network alone
 
 
-def test_hair_beside_a_portrait_gets_crisp_edges_and_no_bright_rims() -> None:
-    soft = np.tile(np.interp(np.arange(SIZE), [2, 14], [30, 220]), (SIZE, 1)).astype(np.uint8)
-    face = cv2.merge((soft, cv2.GaussianBlur(soft, (0, 0), 1.5), soft))
-    portrait = sketch()
-    tone = np.ones((portraying.TONE_CELLS, portraying.TONE_CELLS, 3), np.float32)
-    made = blended(face, portrait, tone)
-    hair = np.s_[2:-2, :20]  # left of the portrait
-    assert not Picture.of(portrait).share[hair].any()
-    slopes = [np.abs(np.diff(one[hair].astype(int), axis=1)).max() for one in (face, made)]
-    assert slopes[1] > slopes[0]
-    assert made[hair].min() >= 30 and made[hair].max() <= 220
-
-
 def test_a_trembling_pose_is_calmed_and_a_jump_is_followed() -> None:
     def moved(by: float, calm: bool) -> float:
         generator = PortraitGenerator(ToyGenerator(SIZE), Wardrobe(bank(), b"salt"), 30.0)

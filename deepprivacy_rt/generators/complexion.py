@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import Floats
-from deepprivacy_rt.portraits.relief import Drawn
 from deepprivacy_rt.types import FacePatch, Image
 
 MEMORY_SECONDS = 4.0
@@ -66,14 +65,14 @@ def memory(frame_rate: float) -> float:
 
 
 def steadied(
-    face: Image, patch: FacePatch, drawn: Drawn, earlier: Complexion | None, kept: float
+    face: Image, patch: FacePatch, shown: Floats, earlier: Complexion | None, kept: float
 ) -> tuple[Image, Complexion]:
     """Return a network's face with the track's skin, and what is known of that now.
 
-    :param face: (s, s, 3) uint8. :param drawn: the portrait that goes on it: tells where its skin is.
-    :param earlier: of the track in the frame before; None: it is new. :param kept: see ``memory``.
+    :param face: (s, s, 3) uint8. :param shown: (g, g) how much of the portrait that goes on it is to be seen, 0 to 1.
+    :param earlier: of the track when it was drawn before; None: it is new. :param kept: see ``memory``.
     """
-    found = _skin(face, drawn)
+    found = _skin(face, shown)
     around, known = surroundings(patch)
     light = np.asarray(around[..., 0] * known, np.float32)
     if found is None:
@@ -100,13 +99,14 @@ def likeness(ycc: Floats, color: Floats) -> Floats:
     return np.asarray(np.exp(-0.5 * (off * off).sum(axis=-1)), np.float32)
 
 
-def _skin(face: Image, drawn: Drawn) -> Floats | None:
-    """Return the mean colour of a face where its portrait's skin is to be seen, (3,); None: nowhere."""
-    coarse = cv2.resize(face, drawn.skin.shape, interpolation=cv2.INTER_NEAREST)  # a mean needs no better
-    weight = float(drawn.skin.sum())
+def _skin(face: Image, shown: Floats) -> Floats | None:
+    """Return the mean colour of a face where its portrait is to be seen, (3,); None: nowhere."""
+    cells = (min(CELLS, len(face)),) * 2
+    coarse, weights = (cv2.resize(one, cells, interpolation=cv2.INTER_NEAREST) for one in (face, shown))
+    weight = float(weights.sum())  # a mean needs no better
     if weight < 1.0:
         return None
-    return np.asarray((coarse * drawn.skin[..., None]).sum(axis=(0, 1)) / weight, np.float32)
+    return np.asarray((coarse * weights[..., None]).sum(axis=(0, 1)) / weight, np.float32)
 
 
 def surroundings(patch: FacePatch) -> tuple[Floats, Floats]:

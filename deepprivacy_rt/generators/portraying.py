@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from deepprivacy_rt.generators.backdrop import with_backdrop
-from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.steady import is_sound
 from deepprivacy_rt.generators.wardrobe import Face, Wardrobe
@@ -36,10 +34,6 @@ LEAST_GAIN, MOST_GAIN = 0.4, 2.2
 ZOOM, _LEAST_ENLARGED, FINE = 2, 1.2, 256
 """How much finer a portrait is drawn, where a patch pixel is at least so many pixels of the frame, in patches below
 that size."""
-CRISP_BLUR, CRISP_GAIN = 0.00625, 0.8
-"""Parts of the patch side below which detail is fine, and by how much it is raised."""
-_CRISP_CELLS = 128
-"""Pixels of the patch side for one pixel's reach to the neighbours that bound it."""
 INSIDE, TEETH = np.array([[70, 28, 28], [205, 192, 178]], np.float32)
 """Colours of a mouth's inside and of teeth, in the light of portraits."""
 DARKER_DEEP = 0.55
@@ -56,12 +50,10 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """How a track's portrait was drawn last. :ivar tones: see ``tones``. :ivar wall: where, see ``with_backdrop``."""
+    """How a track's portrait was drawn last. :ivar tones: see ``tones``."""
 
     posed: Posed
     tones: Floats
-    skin: Complexion
-    wall: Floats
 
 
 class PortraitGenerator:
@@ -81,7 +73,7 @@ class PortraitGenerator:
         self._generator = generator
         self._first = first or generator
         self._wardrobe = wardrobe
-        self._part, self._kept = new_part(frame_rate), memory(frame_rate)
+        self._part = new_part(frame_rate)
         self._motions: dict[int, _Motion] = {}
 
     @property
@@ -133,16 +125,12 @@ class PortraitGenerator:
             return answer
         one = shown[id(answer.patch)]
         track_id = one.given.track.track_id
-        earlier = before[track_id] if one.posed.goes_on else None
-        skin = None if earlier is None else earlier.skin
-        face, skin = steadied(answer.image, one.given, one.drawn, skin, self._kept)
-        tone = tones(face, one.drawn)
-        if earlier is not None:
-            tone = np.asarray(earlier.tones + self._part * (tone - earlier.tones), np.float32)
-        wall = None if earlier is None else earlier.wall
-        face, wall = with_backdrop(face, one.given, skin.skin, wall, self._part)
-        self._motions[track_id] = _Motion(one.posed, tone, skin, wall)
-        return Replacement(one.given, blended(face, one.drawn, tone))
+        tone = tones(answer.image, one.drawn)
+        if one.posed.goes_on:
+            earlier = before[track_id].tones
+            tone = np.asarray(earlier + self._part * (tone - earlier), np.float32)
+        self._motions[track_id] = _Motion(one.posed, tone)
+        return Replacement(one.given, blended(answer.image, one.drawn, tone))
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
@@ -152,7 +140,6 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     :return: in the resolution that the portrait was drawn for.
     """
     side, window = drawn.side, drawn.window
-    face = _crisp(face)
     whole = face if len(face) == side else cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
     gain = cv2.resize(tone, (side, side), interpolation=cv2.INTER_LINEAR)[window]
     base = whole[window]
@@ -162,24 +149,6 @@ def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:
     result = whole.copy()
     result[window] = cv2.add(base, cv2.multiply(difference, share), dtype=cv2.CV_8U)
     return np.asarray(result, np.uint8)
-
-
-def _crisp(face: Image) -> Image:
-    """Return a network's face with fine detail raised: hair and jaw beside a portrait look out of focus else.
-
-    A median takes out the network's grain before: along a jaw, dots would become beads that come and go. No pixel gets
-    brighter or darker than all of its neighbours were: dark hair would get a bright rim.
-    """
-    face = np.asarray(cv2.medianBlur(face, crisp_reach(len(face))), np.uint8)
-    smooth = cv2.GaussianBlur(face, (0, 0), CRISP_BLUR * len(face))
-    raised = cv2.addWeighted(face, 1 + CRISP_GAIN, smooth, -CRISP_GAIN, 0.0)
-    near = np.ones((crisp_reach(len(face)),) * 2, np.uint8)
-    return np.asarray(cv2.max(cv2.min(raised, cv2.dilate(face, near)), cv2.erode(face, near)), np.uint8)
-
-
-def crisp_reach(size: int) -> int:
-    """Return the side of the square of a pixel's neighbours, in a patch of ``size``."""
-    return 2 * max(round(size / _CRISP_CELLS), 1) + 1
 
 
 def _with_mouth(drawn: Drawn, tone: Floats) -> Image | Floats:

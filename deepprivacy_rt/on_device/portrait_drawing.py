@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.generators import portraying as look
+from deepprivacy_rt.generators.retouching import CRISP_BLUR, CRISP_GAIN, crisp_reach
 from deepprivacy_rt.generators.wardrobe import Face
 from deepprivacy_rt.on_device.portrait_gestures import DeviceGestures
 from deepprivacy_rt.portraits import relief
@@ -79,7 +80,7 @@ class PortraitDrawer:
         self._gestures = DeviceGestures(bank.gestures, device)
         ticks = (torch.arange(self._grid, device=device, dtype=torch.float32) + 0.5) * (size / self._grid) - 0.5
         self._pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"))[None]
-        self._smooth = blur_matrix(size, look.CRISP_BLUR * size, 6).to(device)
+        self._smooth = blur_matrix(size, CRISP_BLUR * size, 6).to(device)
         self._blur = blur_matrix(look.TONE_CELLS, look.TONE_BLUR * look.TONE_CELLS, 8).to(device)
 
     def draw(self, faces: Sequence[DeviceFace], poses: NDArray[np.float64], doings: Sequence[Expression]) -> Drawing:
@@ -136,10 +137,10 @@ class PortraitDrawer:
 
     def crisp(self, faces: Tensor) -> Tensor:
         """Return faces with fine detail raised, whole levels. :param faces: (n, 3, s, s), 0 to 255."""
-        reach = look.crisp_reach(self.size)
+        reach = crisp_reach(self.size)
         faces = _median(faces, reach)
         smooth = (self._smooth @ faces @ self._smooth.T).round()
-        raised = (faces + look.CRISP_GAIN * (faces - smooth)).round()
+        raised = (faces + CRISP_GAIN * (faces - smooth)).round()
         darkest, brightest = (s * F.max_pool2d(s * faces, reach, stride=1, padding=reach // 2) for s in (-1, 1))
         return raised.clamp(darkest, brightest)
 
