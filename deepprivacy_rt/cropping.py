@@ -46,7 +46,7 @@ class Region(enum.Enum):
 # Read off BlazeFace boxes on the training images: the box spans mid-forehead to chin and ear to ear.
 GEOMETRY: dict[Region, RegionGeometry] = {
     Region.FACE: RegionGeometry(center_y=-0.07, half_width=0.54, half_height=0.66, side=1.80),
-    Region.HEAD: RegionGeometry(center_y=-0.21, half_width=0.72, half_height=0.83, side=2.60),
+    Region.HEAD: RegionGeometry(center_y=-0.21, half_width=0.80, half_height=0.83, side=2.60),
 }
 
 

@@ -56,7 +56,7 @@ _UNDER = 0.95
 _TONE, _BARE_COUNTS, _RING = 1.0, 1.0, 0.3
 _JUDGED = 0.4
 """How much details count beside a discriminator: where an edge may lie here or there, comparing blurs it."""
-_WIDER = {Region.FACE: (1, 4), Region.HEAD: (7, 8)}
+_WIDER = {Region.FACE: (1, 4), Region.HEAD: (7, 4)}
 """Pixels of 128, rows and columns, by which the covers that the teacher learned with reached farther: 0.60 and 0.68 of
 a unit for faces, 0.88 and 0.98 for heads."""
 _LEAST_TONE_SHARE, _TONES = 4.0, 8
