@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.errors import StageError
-from deepprivacy_rt.geometry import RegionGeometry, frame_to_patch
+from deepprivacy_rt.geometry import RegionGeometry, box_to_frame, to_patch
 from deepprivacy_rt.resampling import warped
 from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork, is_installed
 from deepprivacy_rt.types import Affine, Box, Expression, Image
@@ -87,7 +87,7 @@ def _network(model: Path) -> OpenVinoNetwork | TorchNetwork:
 
 def crop_of(box: Box, keypoints: NDArray[np.floating]) -> Affine:
     """Return the map from a picture's pixels to those of the crop that the network wants, (2, 3)."""
-    return frame_to_patch(_CROP, box, keypoints, SIDE)
+    return to_patch(_CROP, box_to_frame(box, keypoints), SIDE)
 
 
 def openings(mesh: NDArray[np.float32]) -> Openings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from deepprivacy_rt.errors import TrainingError
 from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to_expression
-from deepprivacy_rt.geometry import roll_of
+from deepprivacy_rt.geometry import about_the_middle, roll_of
 from deepprivacy_rt.stages import Detector
 from deepprivacy_rt.types import Detection, Frame, Image
 
@@ -46,8 +47,8 @@ class FaceData:
 
     :ivar images: (n, 3, 288, 288) uint8 RGB.
     :ivar sizes: (n, 2) float32 width and height of each picture.
-    :ivar centers: (n, 2) box centres in picture pixels.
-    :ivar units: (n,) box sides in picture pixels.
+    :ivar centers: (n, 2) middles of faces in picture pixels.
+    :ivar units: (n,) face units in picture pixels.
     :ivar rolls: (n,) radians.
     :ivar keypoints: (n, 6, 2) picture pixels.
     :ivar expressions: (n, 3) opening of mouth, right and left eye, 0..1.
@@ -180,7 +181,7 @@ def load(pack_file: Path, device: torch.device, keep: Callable[[str], bool], reg
         canvases[row] = cv2.copyMakeBorder(picture, 0, CANVAS - height, 0, CANVAS - width, cv2.BORDER_REPLICATE)
         sizes[row] = width, height
     factors = np.array([factor for _, factor in pictures], np.float32)[:, None]
-    geometry = packed["geometry"][chosen]
+    geometry = np.stack([_about_the_middle(row) for row in packed["geometry"][chosen]])
     scaled = np.hstack([geometry[:, :3] * factors, geometry[:, 3:4], geometry[:, 4:] * factors])
     table = torch.from_numpy(scaled.astype(np.float32)).to(device)
     images = torch.from_numpy(canvases).permute(0, 3, 1, 2).contiguous().to(device)
@@ -200,6 +201,14 @@ def load(pack_file: Path, device: torch.device, keep: Callable[[str], bool], reg
         expressions=expressions,
         weights=share**3 * (1 + _RARE * rare),
     )
+
+
+def _about_the_middle(row: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return a row of a pack's geometry, centre, unit, roll and keypoints, with the middle of the face and its unit."""
+    (x, y, unit, roll), keypoints = (float(one) for one in row[:4]), row[4:].reshape(6, 2)
+    c, s = unit * math.cos(roll), unit * math.sin(roll)
+    to_frame = about_the_middle(np.array([[c, -s, x], [s, c, y]]), keypoints)
+    return np.concatenate([to_frame[:, 2], [math.hypot(*to_frame[:, 0])], row[3:]])
 
 
 def _slices(blob: bytes, offsets: NDArray[np.int64], chosen: Iterable[int]) -> Iterator[bytes]:
