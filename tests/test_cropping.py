@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepprivacy_rt.cropping import AlignedCropper, Region
-from deepprivacy_rt.geometry import roll_of, transform_points
+from deepprivacy_rt.geometry import box_to_frame, face_to_frame, roll_of, transform_points
 from deepprivacy_rt.types import Box, Evidence, FaceTrack, Frame, SafeFrame
 
 UPRIGHT = np.array([[-0.2, -0.15], [0.2, -0.15], [0, 0.05], [0, 0.25], [-0.45, -0.1], [0.45, -0.1]], np.float32)
@@ -52,6 +53,32 @@ def test_eyes_and_mouth_lie_under_the_mask_and_the_ring_is_known() -> None:
         assert patch.mask[y, x]
     assert 0.3 < patch.mask.mean() < 0.6
     assert not patch.mask[:, :8].any() and not patch.mask[:6].any()
+
+
+def turned(by: float, roll: float = 0.0) -> FaceTrack:
+    """Return a face whose keypoints lie so far aside in its box, in parts of that."""
+    track = make_track(300, 260, 100, roll)
+    along = np.array([np.cos(roll), np.sin(roll)], np.float32)
+    return dataclasses.replace(track, keypoints=track.keypoints + np.float32(by * 100) * along)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.7])
+def test_a_face_that_turns_is_covered_about_its_own_middle(roll: float) -> None:
+    along = np.array([np.cos(roll), np.sin(roll)])
+
+    def middle(by: float) -> tuple[float, float]:
+        track = turned(by, roll)
+        box, face = (made(track.box, track.keypoints) for made in (box_to_frame, face_to_frame))
+        off = (face[:, 2] - box[:, 2]) / 100
+        assert off == pytest.approx((off @ along) * along, abs=1e-6)  # along the eyes
+        return float(off @ along), float(np.hypot(*face[:, 0]) / np.hypot(*box[:, 0]))
+
+    assert middle(0.0) == pytest.approx((0.0, 1.0), abs=1e-4)
+    assert middle(0.02) == pytest.approx((0.0, 1.0), abs=1e-4)  # keypoints tremble
+    right, left, far = middle(0.15), middle(-0.15), middle(0.5)
+    assert 0.05 < right[0] < 0.1 and 1.03 < right[1] < 1.07
+    assert left == pytest.approx((-right[0], right[1]), abs=1e-3)
+    assert far[0] == pytest.approx(0.13, abs=1e-3)  # whatever keypoints are
 
 
 def test_outside_of_the_frame_is_unknown() -> None:
