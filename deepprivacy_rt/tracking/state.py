@@ -109,7 +109,8 @@ def coasted(state: State, velocity: Velocity, frames: int, settings: TrackerSett
 
     The face is enlarged as a whole, so that it contains both the place where it was seen and the place where it would
     be had it gone on: it moves half of the way d between the two, and is scaled by at least 1 + d / size. A convex
-    cover that reaches half a size from the box centre on every side then holds its old self and the moved one.
+    cover that reaches half a size from the box centre on every side then holds its old self and the moved one. (That of
+    a face that is turned reaches less far to one side, where its box holds background: docs/adr/0030.)
     """
     ahead = moved(state, velocity, frames, settings)
     way = ahead[:2] - state[:2]
