@@ -18,6 +18,7 @@ from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.backdrop import Backdrop
 from deepprivacy_rt.on_device.cutting import Patches
 from deepprivacy_rt.portraits.bank import read_portraits
+from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.types import FacePatch, Image, Replacement
 from deepprivacy_rt.weights import Weights
 
@@ -149,9 +150,49 @@ def test_a_wall_that_is_hidden_fades_without_a_shadow() -> None:
     assert torch.equal(found, levels)
 
 
+def oval(across: int, down: int) -> Floats:
+    """Return how much of a portrait is to be seen, in the middle of a patch."""
+    shown = np.zeros((SIZE, SIZE), np.float32)
+    cv2.ellipse(shown, (SIZE // 2, SIZE // 2), (across, down), 0, 0, 360, 1.0, cv2.FILLED)
+    return shown
+
+
+def dull(given: FacePatch, shown: Floats | None = None) -> Image:
+    """Return what becomes of a cover that is painted dark all over."""
+    drawn = np.where(given.mask[..., None], np.uint8(60), given.image)
+    return with_backdrop(drawn, given, np.array(SKIN), shown=shown)[0].astype(int)
+
+
+def test_far_from_a_small_head_all_is_wall_whatever_was_painted() -> None:
+    given = patch()
+    made, plain = dull(given, oval(14, 18)), dull(given)
+    middle, chin = SIZE // 2, SIZE // 2 + 18
+    columns = np.flatnonzero(given.mask[middle])
+    columns = columns[(columns > middle - 50) & (columns < middle + 50)]
+    far = made[middle - 8 : middle + 8, columns[0] + 2 : columns[0] + 8]
+    assert np.abs(far - WALL).mean() < 6
+    assert made[middle - 16 : middle + 10, middle - 12 : middle + 12].max() <= 62
+    assert np.array_equal(made[chin + 8 :], plain[chin + 8 :])  # shoulders may be there
+
+
+def test_hair_above_and_a_face_that_fills_its_cover_are_left_alone() -> None:
+    given = patch()
+    made = dull(given, oval(14, 18))
+    assert (made[SIZE // 2 - 18 - 8 : SIZE // 2, SIZE // 2 - 6 : SIZE // 2 + 6] == 60).all()
+    cover = np.s_[24:104, 30:98]  # around it lies what is outside of the frame
+    assert np.abs(dull(given, oval(32, 40)) - dull(given))[cover].max() <= 2
+
+
+def test_before_a_busy_background_nothing_is_continued_far_away() -> None:
+    given = patch(rough=60)
+    drawn = np.where(given.mask[..., None], np.uint8(60), given.image)
+    assert np.array_equal(with_backdrop(drawn, given, np.array(SKIN), shown=oval(14, 18))[0], drawn)
+
+
 @pytest.mark.parametrize("right", [WALL, BLUE, HAIR])
 @pytest.mark.parametrize("rough", [0.0, 6.0, 60.0])
-def test_a_device_does_the_same(right: Sequence[int], rough: float) -> None:
+@pytest.mark.parametrize("shown", [None, oval(14, 18), oval(20, 30)], ids=["unknown", "small", "large"])
+def test_a_device_does_the_same(right: Sequence[int], rough: float, shown: Floats | None) -> None:
     given, drawn = patch(right=right, rough=rough), smeared(right=right)
     image, mask, faces = (
         torch.from_numpy(part.copy()).permute(2, 0, 1)[None] for part in (given.image, given.mask[..., None], drawn)
@@ -159,8 +200,9 @@ def test_a_device_does_the_same(right: Sequence[int], rough: float) -> None:
     patches, skins = Patches(image.float(), mask), torch.tensor([SKIN], dtype=torch.float32)
     backdrop, was, before = Backdrop(SIZE, torch.device("cpu")), None, None
     for part in (1.0, 0.3):
-        expected, was = with_backdrop(drawn, given, np.array(SKIN), None if was is None else 0 * was, part)
-        found, shares = backdrop.behind(faces.float(), patches, skins, [before], part)
+        expected, was = with_backdrop(drawn, given, np.array(SKIN), None if was is None else 0 * was, part, shown)
+        oval_there = None if shown is None else torch.from_numpy(shown)[None, None]
+        found, shares = backdrop.behind(faces.float(), patches, skins, [before], part, oval_there)
         before = 0 * shares[0]
         difference = np.abs(found[0].permute(1, 2, 0).numpy() - expected.astype(int))[given.mask]
         assert difference.mean() < 0.5 and np.quantile(difference, 0.99) < 8

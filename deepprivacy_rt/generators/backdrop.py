@@ -9,6 +9,8 @@ As blind as the network: all of it follows from its answers and from erased patc
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,11 @@ BRIGHTER, DARKER = 60.0, 22.0
 are pale, and what is darker is hair, or skin in shadow."""
 CHROMA, APART = (3.0, 11.0), 0.35
 """Least and most levels of chroma (Cr and Cb) up to which it is, and the part of the skin's distance that they are."""
+HAIR, CROWN = (0.45, 0.75), 0.8
+"""Radii of a portrait away from it up to which there may be hair, and from which there is none; how much farther hair
+may be above it."""
+MOSTLY = 5.0, -2.5
+"""Gain and offset of how much of what is seen above a chin is plain."""
 _LEAST = 0.2
 """How plain any of the surroundings must be for a wall to be looked for."""
 _FADED = 0.01
@@ -41,13 +48,19 @@ _FADED = 0.01
 
 
 def with_backdrop(
-    face: Image, patch: FacePatch, skin: NDArray[np.float64], earlier: Floats | None = None, part: float = 1.0
+    face: Image,
+    patch: FacePatch,
+    skin: NDArray[np.float64],
+    earlier: Floats | None = None,
+    part: float = 1.0,
+    shown: Floats | None = None,
 ) -> tuple[Image, Floats]:
     """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8, and where, (g, g) 0 to 1.
 
     :param face: (s, s, 3) uint8. :param skin: (3,) RGB levels of the face: what has its colour is no wall.
     :param earlier: where, in the frame before; None: the face is new.
     :param part: how much of where it is now counts, against that, 0 to 1.
+    :param shown: (g, g) how much of a portrait is to be seen, 0 to 1: far from it, and above its chin, all is wall.
     """
     around, known = surroundings(patch)
     color = np.asarray(skin, np.float32)
@@ -56,16 +69,45 @@ def with_backdrop(
     fades = earlier is not None and float(earlier.max()) >= _FADED
     if not known.any() or (float(plain.max()) < _LEAST and not fades):
         return face, np.zeros(grid, np.float32)
-    wall, plain = _continued(around, plain, known)
+    seen = around, plain, known
+    wall, plain = _continued(*seen)
     wall, plain = (cv2.resize(one, grid, interpolation=cv2.INTER_LINEAR) for one in (wall, plain))
     small = cv2.cvtColor(cv2.resize(face, grid, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
     share = _alike(small, wall, color) * np.clip(SURE[0] * plain + SURE[1], 0, 1)
+    if shown is not None and (far := _beyond(shown, *seen)) is not None:
+        behind, beyond = (cv2.resize(one, grid, interpolation=cv2.INTER_LINEAR) for one in far)
+        wall = wall + beyond[..., None] * (behind - wall)
+        share = np.maximum(share, beyond)
     if earlier is not None:
         share = earlier + np.float32(part) * (share - earlier)
     wall = cv2.cvtColor(wall / np.float32(255), cv2.COLOR_YCrCb2RGB) * np.float32(255)
     fine, wall = (cv2.resize(one, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in (share, wall))
     change = cv2.multiply(cv2.subtract(wall, face, dtype=cv2.CV_32F), cv2.merge((fine, fine, fine)))
     return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8), share
+
+
+def _beyond(shown: Floats, around: Floats, plain: Floats, known: Floats) -> tuple[Floats, Floats] | None:
+    """Return what is far beside and above a head, (c, c, 3) luma, Cr and Cb, and where that is, (c, c) 0 to 1.
+
+    :param shown: see ``with_backdrop``. :return: None where hardly anything plain is to be seen above the chin.
+    """
+    cells = known.shape[1], known.shape[0]
+    inside = (cv2.resize(shown, cells, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not len(rows):
+        return None
+    above = known * (np.arange(len(known))[:, None] <= rows[-1])
+    some = np.asarray(above * (plain > 0.5), np.float32)
+    sure = min(max(MOSTLY[0] * float(some.sum()) / max(float(above.sum()), 1.0) + MOSTLY[1], 0.0), 1.0)
+    if sure == 0:
+        return None
+    radius = math.sqrt(float(inside.sum()) / math.pi)
+    head = cv2.dilate(inside, np.ones((round(CROWN * radius) + 1, 1), np.uint8), anchor=(0, 0))
+    off = cv2.distanceTransform(1 - head, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / radius
+    beyond = sure * np.clip((off - HAIR[0]) / (HAIR[1] - HAIR[0]), 0, 1)
+    beyond[rows[-1] + 1 :] = 0
+    wall, _ = _continued(around, plain, some)
+    return wall, np.asarray(beyond, np.float32)
 
 
 def _alike(drawn: Image, wall: Floats, skin: Floats) -> Floats:

@@ -81,7 +81,8 @@ class RetouchingGenerator:
         frames = 1 if earlier is None else self._number - earlier.number
         known, wall = (None, None) if earlier is None else (earlier.skin, earlier.wall)
         face, skin = steadied(answer.image, patch, _shown(patch), known, self._kept**frames)
-        face, wall = with_backdrop(face, patch, skin.skin, wall, 1 - (1 - self._part) ** frames)
+        part = 1 - (1 - self._part) ** frames
+        face, wall = with_backdrop(face, patch, skin.skin, wall, part, _shown(patch))
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
         return replace(answer, image=crisp(face))
 

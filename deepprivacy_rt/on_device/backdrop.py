@@ -3,6 +3,7 @@ are. Nothing of it waits for the device."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,10 +16,13 @@ from deepprivacy_rt.generators.backdrop import (
     BRIGHTER,
     CHROMA,
     CHROMA_COUNTS,
+    CROWN,
     DARKER,
     EDGED,
     EVENED,
     GRID,
+    HAIR,
+    MOSTLY,
     REACH,
     ROUGH,
     SURE,
@@ -41,24 +45,54 @@ class Backdrop:
         self._distance = torch.cdist(place, place)
 
     def behind(
-        self, faces: Tensor, patches: Patches, skins: Tensor, earlier: Sequence[Tensor | None], part: float
+        self,
+        faces: Tensor,
+        patches: Patches,
+        skins: Tensor,
+        earlier: Sequence[Tensor | None],
+        part: float,
+        shown: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return faces with plain surroundings continued behind them, (n, 3, s, s) whole levels, and where.
 
         :param faces: (n, 3, s, s) whole levels, 0 to 255. :param skins: (n, 3) RGB levels of faces.
         :param earlier: where, (1, g, g) in the frame before, by face; None: it is new. :param part: see the host's.
+        :param shown: (n, 1, g, g), see the host's.
         """
         around, known = surroundings(patches)
         plain = self._plain(around, known) * (1 - likeness(around, skins))
+        far = None if shown is None else self._beyond(shown, around, plain, known)
         wall, plain = self._continued(around, plain, known)
         wall, plain = (_resized(one, self._grid) for one in (wall, plain))
         small = to_ycc(F.interpolate(faces, (self._grid,) * 2, mode="area").round())
         share = _alike(small, wall, skins) * (SURE[0] * plain + SURE[1]).clamp(0, 1)
+        if far is not None:
+            beyond_wall, beyond = (_resized(one, self._grid) for one in far)
+            wall = wall + beyond * (beyond_wall - wall)
+            share = torch.maximum(share, beyond)
         pairs = zip(share, earlier, strict=True)
         share = torch.stack([now if before is None else before + part * (now - before) for now, before in pairs])
         share = share * known.amax(dim=(1, 2, 3), keepdim=True)
         fine, behind = (_resized(one, faces.shape[2]) for one in (share, to_rgb(wall)))
         return (faces + (behind - faces) * fine).round().clamp(0, 255), share
+
+    def _beyond(self, shown: Tensor, around: Tensor, plain: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is far beside and above heads, (n, 3, c, c), and where, (n, 1, c, c); nowhere: 0."""
+        cells = self._cells
+        inside = (F.interpolate(shown, (cells, cells), mode="area") > 0.5).float()
+        row = torch.arange(cells, device=shown.device)[:, None]
+        chin = torch.where(inside.amax(dim=3, keepdim=True) > 0, row, -1).amax(dim=2, keepdim=True)
+        above = known * (row <= chin)
+        some = above * (plain > 0.5)
+        count = above.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        sure = (MOSTLY[0] * some.sum(dim=(2, 3), keepdim=True) / count + MOSTLY[1]).clamp(0, 1)
+        radius = (inside.sum(dim=(2, 3), keepdim=True) / math.pi).sqrt().clamp(min=1e-3)
+        top = (row >= row.mT - (CROWN * radius).round()) & (row <= row.mT)  # (n, 1, c, c): which rows reach up to which
+        head = (top.float() @ inside > 0).flatten(1)
+        apart = self._distance + (~head).float()[:, None] * self._distance.numel()
+        off = apart.amin(dim=2).view_as(inside) / radius
+        beyond = sure * ((off - HAIR[0]) / (HAIR[1] - HAIR[0])).clamp(0, 1) * (row <= chin)
+        return self._continued(around, plain, some)[0], beyond
 
     def _plain(self, around: Tensor, known: Tensor) -> Tensor:
         weight = _blurred(known, self._near) + 1e-6

@@ -119,7 +119,8 @@ class DevicePortrayer:
         faces = faces.clone()
         steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
         earlier = [before[head.track.track_id][2] if head.goes_on else None for head in heads]
-        backed, walls = self._backdrop.behind(steadied, seen, self._complexions.skins(tracks), earlier, self._part)
+        skins = self._complexions.skins(tracks)
+        backed, walls = self._backdrop.behind(steadied, seen, skins, earlier, self._part, shown.drawing.share)
         faces[rows] = self._drawer.crisp(backed)
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
