@@ -20,7 +20,7 @@ from deepprivacy_rt.types import Image
 FINER = 2
 _SOFT = 3
 """Texels over which a texture is averaged for coarse grids."""
-_HARSHNESS = 0.0185
+_HARSHNESS = 0.0178
 """Mean slope of the luma per texel of 192, over its mean, that is left before fine detail is raised. Faces of five
 clips have 0.016 to 0.042 in the median (benchmarks/harshness.py)."""
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.30, 0.50
