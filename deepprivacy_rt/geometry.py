@@ -18,6 +18,8 @@ _ASIDE, _NEARLY_STRAIGHT, _FARTHEST = 0.65, 0.02, 0.13
 that, for keypoints tremble; units beyond which it does not. docs/adr/0030-middle-of-turned-faces.md."""
 _LARGER = 0.6
 """By how much a unit is larger, per unit that the middle is aside: boxes of faces that are turned are smaller."""
+_TILTED, _MOST_TILTED = 0.41, 0.75
+"""The same, per square radian that a head is tilted, and radians from which it is no larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def box_to_frame(box: Box, keypoints: NDArray[np.floating]) -> Affine:
 def about_the_middle(to_frame: Affine, keypoints: NDArray[np.floating]) -> Affine:
     """Return face units about the middle of a face in place of its box's centre.
 
-    The box of a face that turns goes ahead with the nose, leaves cheek and ear behind, and gets smaller.
+    The box of a face that turns goes ahead with the nose, leaves cheek and ear behind, and gets smaller; that of a head
+    that is tilted gets smaller, too.
 
     :param to_frame: see ``box_to_frame``. :param keypoints: (6, 2) frame pixels.
     """
@@ -72,7 +75,8 @@ def about_the_middle(to_frame: Affine, keypoints: NDArray[np.floating]) -> Affin
     x = (np.asarray(keypoints, np.float64) - to_frame[:, 2]) @ right / max(float(right @ right), 1e-12)
     off = _ASIDE * (float(x.min()) + float(x.max())) / 2
     off = float(np.copysign(min(max(abs(off) - _NEARLY_STRAIGHT, 0.0), _FARTHEST), off))
-    linear = to_frame[:, :2] * (1 + _LARGER * abs(off))
+    tilt = min(abs(float(np.arctan2(right[1], right[0]))), _MOST_TILTED)
+    linear = to_frame[:, :2] * ((1 + _LARGER * abs(off)) * (1 + _TILTED * tilt**2))
     return np.column_stack([linear, to_frame[:, 2] + off * right])
 
 

@@ -152,7 +152,7 @@ def test_the_patch_lands_where_it_was_cut(roll: float, size: float) -> None:
         whole = cv2.warpAffine(frame.image, matrix, (side, side), flags=cv2.INTER_AREA)
         result = PatchBlender().paste(safe, [Replacement(patch, whole)]).image
         assert (
-            np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 2.0
+            np.abs(result.astype(int) - frame.image)[safe.cover].mean() < 2.4
         )  # half a pixel gives 3.6 at the largest size
 
 

@@ -41,7 +41,8 @@ def test_patch_is_upright_and_centred(roll: float, side: float) -> None:
     patch = cropper.cut(cropper.erase(Frame(noise(600, 640), 0, Fraction(0)), [track]), track)
     right_eye, left_eye, _, mouth = patch.keypoints[:4]
     assert left_eye[1] == pytest.approx(right_eye[1], abs=0.1)
-    assert left_eye[0] - right_eye[0] == pytest.approx(0.4 * 128 / 1.8, abs=0.1)
+    larger = 1 + 0.41 * min(abs(roll), 0.75) ** 2  # boxes of tilted heads are smaller
+    assert left_eye[0] - right_eye[0] == pytest.approx(0.4 * 128 / 1.8 / larger, abs=0.1)
     assert mouth[0] == pytest.approx(63.5, abs=0.1)
     assert np.allclose(transform_points(patch.transform, track.keypoints), patch.keypoints)
 
@@ -71,8 +72,9 @@ def test_a_face_that_turns_is_covered_about_its_own_middle(roll: float) -> None:
         box, face = (made(track.box, track.keypoints) for made in (box_to_frame, face_to_frame))
         off = (face[:, 2] - box[:, 2]) / 100
         assert off == pytest.approx((off @ along) * along, abs=1e-6)  # along the eyes
-        return float(off @ along), float(np.hypot(*face[:, 0]) / np.hypot(*box[:, 0]))
+        return float(off @ along), float(np.hypot(*face[:, 0]) / np.hypot(*box[:, 0])) / upright
 
+    upright = 1 + 0.41 * roll**2  # boxes of tilted heads are smaller
     assert middle(0.0) == pytest.approx((0.0, 1.0), abs=1e-4)
     assert middle(0.02) == pytest.approx((0.0, 1.0), abs=1e-4)  # keypoints tremble
     right, left, far = middle(0.15), middle(-0.15), middle(0.5)
@@ -118,7 +120,7 @@ def test_a_patch_shows_what_the_frame_shows_at_the_same_place(side: float, roll:
     inverse = np.linalg.inv(np.vstack([patch.transform, [0, 0, 1]]))
     x, y, _ = np.tensordot(inverse, np.stack([u, v, np.ones_like(u)]), 1)
     error = np.abs(patch.image - waves(x, y))[~patch.mask]
-    assert (~patch.mask).sum() > 900
+    assert (~patch.mask).sum() > 600
     assert error.mean() < 1
 
 
