@@ -41,13 +41,15 @@ def heads(folder: Path, tilt: float = 0.0) -> list[Head]:
     """Return rendered heads in which a face is found, turned in the picture by so many degrees."""
     detector = BlazeFaceDetector(Weights().path("blazeface-full-range"), Weights().path("blazeface-short-range"))
     found = []
-    for row in map(json.loads, (folder / "manifest.jsonl").read_text().splitlines()[::EVERY]):
+    for row in map(
+        json.loads, (folder / "manifest.jsonl").read_text().splitlines()[:: EVERY if tilt == 0 else 2 * EVERY]
+    ):
         image = tilted(cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB), tilt)
         face = tilted(cv2.imread(str(folder / row["mask"]), cv2.IMREAD_GRAYSCALE), tilt) > 128
         tracks = OnlineTracker().update(0, detector.detect(Frame(image, 0, Fraction(0))))
         if tracks:
             found.append(Head(row, image, face, tracks))
-    assert len(found) >= 90
+    assert len(found) >= (90 if tilt == 0 else 45)
     return found
 
 
@@ -81,7 +83,7 @@ def test_faces_are_covered_however_they_are_turned(
 def test_faces_of_tilted_heads_are_covered(tilt: float, shared: Path) -> None:
     some = [head for head in heads(shared / "data/renders", tilt) if head.yaw < 25]
     shares = [float((head.face & ~cover(head, Region.FACE)).sum() / head.face.sum()) for head in some]
-    assert len(shares) >= 50
+    assert len(shares) >= 25
     assert np.mean(shares) < 0.012 and np.quantile(shares, 0.9) < 0.04
 
 
