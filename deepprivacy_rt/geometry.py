@@ -1,7 +1,7 @@
 """Where a face lies: the similarity between a frame and *face units*.
 
-The origin is the middle of the face, near the centre of the (smoothed, BlazeFace) box, one unit is the box's mean side,
-x runs along the line from the subject's right eye to the left one.
+The origin is the middle of the face, near the centre of the (smoothed, BlazeFace) box, one unit is the box's mean side
+or more where the head is turned or tilted, x runs along the line from the subject's right eye to the left one.
 """
 
 from __future__ import annotations

@@ -80,9 +80,9 @@ class RetouchingGenerator:
             earlier = None
         frames = 1 if earlier is None else self._number - earlier.number
         known, wall = (None, None) if earlier is None else (earlier.skin, earlier.wall)
-        face, skin = steadied(answer.image, patch, _shown(patch), known, self._kept**frames)
-        part = 1 - (1 - self._part) ** frames
-        face, wall = with_backdrop(face, patch, skin.skin, wall, part, _shown(patch))
+        part, shown = 1 - (1 - self._part) ** frames, _shown(patch)
+        face, skin = steadied(answer.image, patch, shown, known, self._kept**frames)
+        face, wall = with_backdrop(face, patch, skin.skin, wall, part, shown)
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
         return replace(answer, image=crisp(face))
 

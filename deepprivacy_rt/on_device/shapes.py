@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepprivacy_rt.cropping import unit_outline
 from deepprivacy_rt.errors import StageError
-from deepprivacy_rt.geometry import RegionGeometry, face_to_frame, frame_to_patch, transform_points
+from deepprivacy_rt.geometry import RegionGeometry, face_to_frame, to_patch, transform_points
 from deepprivacy_rt.types import Affine, FaceTrack, Points
 
 _GROWN = 1.0
@@ -61,13 +61,13 @@ class FaceShape:
     def of(cls, track: FaceTrack, geometry: RegionGeometry, size: int) -> FaceShape:
         """:param size: side of the patch. Raises StageError when the track's geometry is degenerate."""
         to_frame = face_to_frame(track.box, track.keypoints)
-        to_patch = frame_to_patch(geometry, track.box, track.keypoints, size)
+        in_patch = to_patch(geometry, to_frame, size)
         to_face = np.linalg.inv(np.vstack([to_frame, [0.0, 0.0, 1.0]]))[:2]
-        if not (np.isfinite(to_patch).all() and np.isfinite(to_face).all()):
+        if not (np.isfinite(in_patch).all() and np.isfinite(to_face).all()):
             raise StageError(f"track {track.track_id}: degenerate face geometry")
         outline = transform_points(to_frame, unit_outline(geometry))
-        points = transform_points(to_patch, track.keypoints)
-        return cls(track, geometry, to_face, math.hypot(*to_frame[:, 0]), to_patch, points, outline)
+        points = transform_points(in_patch, track.keypoints)
+        return cls(track, geometry, to_face, math.hypot(*to_frame[:, 0]), in_patch, points, outline)
 
     @property
     def scale(self) -> float:
