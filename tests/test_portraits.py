@@ -24,7 +24,7 @@ from deepprivacy_rt.portraits.canonical import map_points, to_map
 from deepprivacy_rt.portraits.gestures import gap_of
 from deepprivacy_rt.portraits.pose import fit_pose, rotation
 from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
-from deepprivacy_rt.portraits.texture import Texture
+from deepprivacy_rt.portraits.texture import FINER, Texture
 from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_frame
 from deepprivacy_rt.training.portraits import read_list
 from deepprivacy_rt.types import REST, Coverage, Expression, FacePatch, Replacement
@@ -126,6 +126,23 @@ def test_a_turned_head_shows_one_side(yaw: float) -> None:
     far, near = (left, right) if yaw > 0 else (right, left)
     assert far < 0.65 * near
     assert (SIZE / 2 - float(nose[0])) * np.sign(yaw) > 5
+
+
+@pytest.mark.parametrize("yaw", [0.6, 0.9, -0.6, -0.9, 1.1, -1.1])
+def test_what_is_in_front_hides_what_is_behind(yaw: float) -> None:
+    """A nose covers the cheek beyond it, and sticks out of a profile."""
+    portrait = bank().portraits[0]
+    texels = map_points(len(portrait.texture))
+    is_nose = np.hypot(*(texels - portrait.head[2, :2]).transpose(2, 0, 1)) < 0.12
+    image = np.where(is_nose[..., None], [255, 0, 0], [0, 0, 255]).astype(np.uint8)
+    fine = cv2.resize(image, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
+    pose = np.hstack([55 * turned(yaw)[:2], [[SIZE / 2], [SIZE / 2]]])
+    texture = Texture(fine, image, np.ones_like(bank().cover))
+    picture = Picture.of(draw(texture, Relief.of(portrait.place), pose, REST, bank().gestures, SIZE))
+    tip = portrait.head[2] @ pose[:, :3].T + pose[:, 3]
+    x, y = np.rint(tip - [np.sign(-yaw) * 2, 0]).astype(int)  # two pixels within the outline
+    assert picture.share[y, x] > 0.8
+    assert picture.image[y, x, 0] > 200 > 60 > picture.image[y, x, 2]
 
 
 def test_a_mouth_opens_between_the_lips_only() -> None:

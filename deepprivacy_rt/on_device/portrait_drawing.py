@@ -159,15 +159,17 @@ class PortraitDrawer:
         flat = np.linalg.inv(poses[:, :, :2] + 1e-6 * np.eye(2))
         away = poses[:, :, 3] + poses[:, :, 2] * relief.FLAT_Z
         scale = np.sqrt((poses[:, :, :3] ** 2).sum(axis=(1, 2)) / 2)
-        matrix, shift, back, start, unit = (
+        near = np.stack([relief.toward_viewer(pose) for pose in poses])
+        matrix, shift, back, start, unit, toward = (
             torch.from_numpy(np.asarray(part, np.float32)).to(self._device)
-            for part in (poses[:, :, :3], poses[:, :, 3, None, None], flat, away[:, :, None, None], scale)
+            for part in (poses[:, :, :3], poses[:, :, 3, None, None], flat, away[:, :, None, None], scale, near)
         )
         unit = unit[:, None, None, None]
         places = self._kept(torch.einsum("nij,njhw->nihw", back, self._pixels - start))
         # Projected once: what is linear comes out the same before and after interpolation.
         parts = [torch.einsum("nij,njhw->nihw", matrix, part) for part in reliefs.chunk(3, dim=1)]
         field = torch.cat([parts[0] + shift, *parts[1:]], dim=1)
+        places = self._started_in_front(places, field, torch.einsum("ni,nihw->nhw", toward, reliefs[:, :3]))
         for _ in range(relief.STEPS):
             error, (a, c, b, d), area = self._miss(field, places)
             least = 0.05 * unit**2
@@ -178,8 +180,27 @@ class PortraitDrawer:
         error, _, area = self._miss(field, places)
         misfit = error.abs().amax(dim=1, keepdim=True) / unit
         facing = ((area / unit**2 - relief.FACING[0]) / (relief.FACING[1] - relief.FACING[0])).clamp(0, 1)
-        seen = facing * (2 - misfit / relief.MISFIT).clamp(0, 1)
+        seen = _median(facing * (2 - misfit / relief.MISFIT).clamp(0, 1), 3)
         return places, F.avg_pool2d(F.pad(seen, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+
+    def _started_in_front(self, places: Tensor, field: Tensor, depth: Tensor) -> Tensor:
+        """See ``portraits.relief._start_in_front``. :param depth: (n, g, g), larger where nearer."""
+        cell = relief.FORE_CELL
+        count, cells = -(-self._grid // cell), field.shape[3]
+        column, row = ((field[:, :2] + 0.5) * (self._grid / self.size / cell)).floor().flatten(2).unbind(dim=1)
+        a, c, b, d = field[:, 2:].flatten(2).unbind(dim=1)
+        known = (column >= 0) & (column < count) & (row >= 0) & (row < count) & (a * d > c * b)
+        # What is not known goes to one cell more, which is thrown away.
+        where = torch.where(known, row * count + column, count**2).long()
+        near = depth.flatten(1)
+        nearest = near.new_full((len(near), count**2 + 1), -torch.inf).scatter_reduce(1, where, near, "amax")
+        number = torch.arange(near.shape[1], device=near.device).expand_as(near)
+        number = torch.where(near == nearest.gather(1, where), number, -1)
+        fore = torch.full_like(nearest, -1, dtype=torch.long).scatter_reduce(1, where, number, "amax")[:, :-1]
+        fore = fore.reshape(-1, 1, count, count).repeat_interleave(cell, dim=2).repeat_interleave(cell, dim=3)
+        fore = fore[..., : self._grid, : self._grid]
+        x, y = (((one + 0.5) / cells * 2 - 1) * HALF for one in (fore % cells, fore // cells))
+        return torch.where(fore >= 0, torch.cat([x, y + CENTER_Y], dim=1), places)
 
     def _miss(self, field: Tensor, places: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """See ``portraits.relief._miss``. :param field: (n, 6, g, g) places, their change along x, and along y."""

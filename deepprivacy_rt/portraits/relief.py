@@ -23,11 +23,13 @@ from deepprivacy_rt.types import Expression, Image
 GRID = 56
 """Cells in which places are looked for: they change slowly over a face."""
 STEPS = 4
+FORE_CELL = 2
+"""Cells, along a side, of which one place is known to be foremost before any is looked for."""
 LARGEST_STEP = 0.25
 FLAT_Z = -0.05
 MISFIT = 0.05
 """Canonical units by which a pixel's place may miss it; beyond, the head is not there."""
-FACING = 0.10, 0.40
+FACING = 0.05, 0.20
 """Area in the picture, over that in front view, of skin that is turned away, and of skin that is fully shown."""
 
 
@@ -119,6 +121,12 @@ def draw(
     return Drawn(side, window, image, share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1])
 
 
+def toward_viewer(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the direction from which a head in a pose, (2, 4), is seen, (3,) canonical and not of length 1."""
+    (a, b, c), (d, e, f) = pose[:, :3]
+    return np.array([c * e - b * f, a * f - c * d, b * d - a * e])  # second row x first: z goes away from the viewer
+
+
 def _dents(gestures: Gestures, x: Floats, size: int) -> Floats:
     """Return how bright teeth are, 0 to 1, by the columns of a map of ``size`` that pixels show."""
     fine = (x + np.float32(0.5)) * np.float32(DENTS / size) - np.float32(0.5)
@@ -151,6 +159,8 @@ def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> t
     scale = float(np.sqrt((pose[:, :3] ** 2).sum() / 2))
     least, longest = np.float32(0.05 * scale**2), np.float32(LARGEST_STEP * unit)
     x, y = (np.clip(one, -0.5, len(field) - 0.5) for one in _flat(pose, axis, unit, middle))
+    depth = toward_viewer(pose).astype(np.float32) @ relief.planes[:3].reshape(3, -1)
+    _start_in_front(x, y, field, depth, size)
     for _ in range(STEPS):
         right, low, (a, c, b, d), area = _miss(field, x, y, axis)
         per_area = np.float32(unit) / np.where(np.abs(area) < least, least, area)
@@ -163,7 +173,7 @@ def _solve(relief: Relief, pose: NDArray[np.float64], grid: int, size: int) -> t
     facing = np.clip((area * np.float32(scale**-2) - FACING[0]) / np.float32(FACING[1] - FACING[0]), 0.0, 1.0)
     seen = facing * np.clip(2 - misfit * np.float32(1 / MISFIT), 0.0, 1.0)
     places = cv2.merge((x - middle, y - middle)) * np.float32(1 / unit) + np.array([0.0, CENTER_Y], np.float32)
-    return places, cv2.blur(seen.astype(np.float32), (3, 3))
+    return places, cv2.blur(cv2.medianBlur(seen.astype(np.float32), 3), (3, 3))
 
 
 def _flat(pose: NDArray[np.float64], axis: Floats, unit: float, middle: float) -> tuple[Floats, Floats]:
@@ -173,6 +183,26 @@ def _flat(pose: NDArray[np.float64], axis: Floats, unit: float, middle: float) -
     (xx, xy), (yx, yy) = back.astype(np.float32)
     x, y = (middle - start).astype(np.float32)
     return axis * xx + x + (axis * xy)[:, None], axis * yx + y + (axis * yy)[:, None]
+
+
+def _start_in_front(x: Floats, y: Floats, field: Floats, depth: Floats, size: int) -> None:
+    """Set places to those that are foremost where they are seen, as far as a coarse look tells.
+
+    :param x, y: places in the map, for the cells of a patch. :param depth: of the map's places, (g · g,).
+    """
+    cells = len(x)
+    count = -(-cells // FORE_CELL)
+    at_x, at_y, a, c, b, d = field.reshape(-1, 6).T
+    column, row = ((one + np.float32(0.5)) * np.float32(cells / size / FORE_CELL) for one in (at_x, at_y))
+    inside = (np.minimum(column, row) >= 0) & (np.maximum(column, row) < count)
+    known = np.flatnonzero(inside & (a * d > c * b))
+    order = known[np.argsort(depth[known])]
+    fore = np.full((count, count), -1, np.intp)
+    fore[row[order].astype(np.intp), column[order].astype(np.intp)] = order  # of several the last one stays
+    fore = fore.repeat(FORE_CELL, axis=0).repeat(FORE_CELL, axis=1)[:cells, :cells]
+    rows, columns = np.divmod(fore, len(field))
+    np.copyto(x, columns, where=fore >= 0, casting="unsafe")
+    np.copyto(y, rows, where=fore >= 0, casting="unsafe")
 
 
 def _miss(
