@@ -48,7 +48,7 @@ class ExpressionReader(Protocol):
     def read(self, frame: Frame, tracks: Sequence[FaceTrack]) -> Sequence[FaceTrack]:
         """Return the tracks in their order, each with its expression, and its keypoints as exactly as can be told.
 
-        Nothing else of a track changes: what is covered is the tracker's affair.
+        One that turns out to be no face becomes uncertain. Nothing else changes: covers are the tracker's affair.
         """
         ...
 

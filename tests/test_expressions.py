@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 from deepprivacy_rt.blending import PatchBlender
 from deepprivacy_rt.cropping import AlignedCropper
+from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
 from deepprivacy_rt.errors import StageError
-from deepprivacy_rt.expressions.face_mesh import FaceMesh, Openings, crop_of, openings, to_expression
+from deepprivacy_rt.expressions.face_mesh import FaceMesh, Mesh, Openings, crop_of, openings, to_expression
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.geometry import transform_points
 from deepprivacy_rt.pipeline import FaceReplacer
@@ -25,13 +27,17 @@ FRAME = make_frame(0, 200, 150, 1)
 
 
 class ScriptedMesh(FaceMesh):
-    """Shows given openings, whatever the picture."""
+    """Shows given openings, whatever the picture.
 
-    def __init__(self, script: Sequence[Openings]) -> None:
-        self._script = list(script)
+    :param presence: of the face, look by look; the last one stays.
+    """
+
+    def __init__(self, script: Sequence[Openings], presence: Sequence[float] = (1.0,)) -> None:
+        self._script, self._presence = list(script), list(presence)
         self.looks = 0
 
-    def points(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    def look(self, image: np.ndarray, transform: np.ndarray) -> Mesh:
+        presence = self._presence[min(self.looks, len(self._presence) - 1)]
         found = self._script[min(self.looks, len(self._script) - 1)]
         self.looks += 1
         mesh = np.zeros((468, 3), np.float32)
@@ -40,7 +46,7 @@ class ScriptedMesh(FaceMesh):
         mesh[13], mesh[14] = (0, 5, 0), (0, 5 + found.mouth, 0)
         mesh[159], mesh[145] = (0.5, 0, 0), (0.5, found.right_eye, 0)
         mesh[386], mesh[374] = (1.5, 0, 0), (1.5, found.left_eye, 0)
-        return mesh
+        return Mesh(mesh, presence)
 
 
 def track(side: float = 60, **changes: object) -> FaceTrack:
@@ -100,6 +106,54 @@ def test_small_and_doubtful_faces_stay_at_rest(changes: dict[str, object]) -> No
     assert read([Openings(0.3, 0.1, 0.1)], [track(**changes)]) == [REST]  # type: ignore[arg-type]
 
 
+def doubts(presence: Sequence[float], tracks: Sequence[FaceTrack] | None = None) -> str:
+    """Return, frame by frame, whether the track is uncertain: ``?``."""
+    reader = ExpressionReader(ScriptedMesh([Openings(0.3, 0.3, 0.3)], presence), 30.0)
+    told_ = [reader.read(FRAME, [one])[0] for one in (tracks or [track()] * len(presence))]
+    assert all(one.expression == REST for one in told_ if one.uncertain and one.evidence is not Evidence.COASTED)
+    return "".join("?" if one.uncertain else "-" for one in told_)
+
+
+def test_what_was_never_a_face_to_face_mesh_is_uncertain_until_it_is_one() -> None:
+    assert doubts([0.0, 0.1, 0.0, 0.9, 0.0, 0.9]) == "???---"
+
+
+def test_a_face_that_is_none_for_long_is_uncertain_until_it_is_one_again() -> None:
+    told_ = doubts([1.0] + [0.0] * 20 + [0.9])
+    assert told_.strip("-").strip("?") == "" and 15 <= told_.index("?") <= 17 and told_.endswith("?-")
+
+
+def test_frames_before_a_first_detection_are_looked_at_for_a_face_and_nothing_else() -> None:
+    before, seen, lost = (track(evidence=one) for one in (Evidence.BACKTRACKED, Evidence.DETECTED, Evidence.COASTED))
+    assert doubts([0.0, 0.0, 0.9], [before, before, seen, lost]) == "??--"
+    assert doubts([0.0], [before, seen, lost, lost]) == "????"
+    reader = ExpressionReader(ScriptedMesh([Openings(0.3, 0.3, 0.3)]), 30.0)
+    assert [reader.read(FRAME, [one])[0].expression.mouth > 0.5 for one in (before, seen)] == [False, True]
+
+
+def test_one_too_small_to_be_looked_at_is_what_the_tracker_takes_it_for() -> None:
+    assert doubts([0.0, 0.0], [track(20), track(20, uncertain=True)]) == "-?"
+
+
+@pytest.mark.parametrize(
+    ("clip", "faces"), [("intel_one-by-one-person-detection.mp4", False), ("intel_classroom.gif", True)]
+)
+def test_backs_of_heads_get_no_face_and_people_do(
+    clip: str, faces: bool, shared: Path, model_file: Callable[[str], Path]
+) -> None:
+    """BlazeFace takes the former for faces, with scores of up to 0.72."""
+    detector = BlazeFaceDetector(model_file("blazeface-full-range"), model_file("blazeface-short-range"))
+    reader, tracker = ExpressionReader(FaceMesh(model_file("face-landmark")), 30.0), OnlineTracker()
+    doubted = []
+    with FileSource(shared / "data/eval/previews" / clip) as source:
+        for frame in islice(source, 0, 300, 6):
+            tracks = tracker.update(frame.index, detector.detect(frame))
+            told_ = reader.read(frame, tracks)
+            pairs = zip(told_, tracks, strict=True)
+            doubted += [one.uncertain for one, known in pairs if not known.uncertain]
+    assert len(doubted) > 10 and all(one is not faces for one in doubted)
+
+
 def test_each_face_has_its_own_and_one_that_leaves_is_forgotten() -> None:
     reader = ExpressionReader(ScriptedMesh([Openings(0.3, 0.3, 0.3), Openings(0.0, 0.3, 0.3)]), 30.0)
     one, other = track(), track(track_id=1)
@@ -152,14 +206,14 @@ class PlacedMesh(FaceMesh):
     def __init__(self, found: np.ndarray) -> None:
         self.found = found
 
-    def points(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    def look(self, image: np.ndarray, transform: np.ndarray) -> Mesh:
         mesh = np.full((468, 3), 999, np.float32)
         inside = transform_points(transform, self.found)
         for place, members in zip(
             inside, ((33, 133, 159, 145), (362, 263, 386, 374), (1,), (13, 14, 61, 291)), strict=True
         ):
             mesh[list(members), :2] = place
-        return mesh
+        return Mesh(mesh, 1.0)
 
 
 def test_keypoints_are_where_face_mesh_finds_them() -> None:
@@ -190,7 +244,7 @@ def test_keypoints_stay_corrected_between_two_looks_and_go_back_when_the_face_is
     assert off[0] == pytest.approx(3, abs=0.01) and all(np.diff(off) <= 0) and off[-1] < 0.1
 
 
-def told(expressions: object) -> tuple[list[FacePatch], list[str], Coverage]:
+def told(expressions: object, *, uncertain: bool = False) -> tuple[list[FacePatch], list[str], Coverage]:
     """Replace one frame; return the patches that the generator got, the problems, and how the face was covered."""
     given: list[FacePatch] = []
 
@@ -204,7 +258,7 @@ def told(expressions: object) -> tuple[list[FacePatch], list[str], Coverage]:
         PatchBlender(),
         expressions=expressions,  # type: ignore[arg-type]
     )
-    _, report = replacer.replace(FRAME, [track()])
+    _, report = replacer.replace(FRAME, [track(uncertain=uncertain)])
     return given, list(report.problems), report.faces[0].coverage
 
 
@@ -256,7 +310,6 @@ def test_nothing_is_read_without_a_reader() -> None:
         Saying(Expression(float("nan"), 0, 0)),
         Moving(box=Box(0, 0, 9, 9), expression=Expression(1, 1, 1)),
         Moving(identity=7, expression=Expression(1, 1, 1)),
-        Moving(uncertain=True, expression=Expression(1, 1, 1)),
     ],
 )
 def test_a_reader_that_fails_leaves_faces_at_rest_covered_and_told(reader: object) -> None:
@@ -266,10 +319,19 @@ def test_a_reader_that_fails_leaves_faces_at_rest_covered_and_told(reader: objec
     assert coverage is Coverage.GENERATED
 
 
+def test_a_reader_may_doubt_a_face_and_may_not_believe_one() -> None:
+    for reader, uncertain, problem in (
+        (Moving(uncertain=True), False, False),
+        (Moving(uncertain=False), True, True),
+        (Moving(), True, False),
+    ):
+        patches, problems, coverage = told(reader, uncertain=uncertain)
+        assert not patches and coverage is Coverage.FILLED
+        assert bool(problems) == problem
+
+
 def test_face_mesh_sees_a_signing_mouth_move(model_file: Callable[[str], Path]) -> None:
     """The sample clip: lips that move, read at the place our own detector finds."""
-    from deepprivacy_rt.detectors.blazeface import BlazeFaceDetector
-
     networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
     detector, mesh = BlazeFaceDetector(*networks, effort="fast"), FaceMesh(model_file("face-landmark"))
     mouths = []

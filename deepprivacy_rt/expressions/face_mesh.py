@@ -1,7 +1,8 @@
-"""Opening of mouth and eyelids in one picture of a face, from MediaPipe's 468 face points."""
+"""Opening of mouth and eyelids in one picture of a face, from MediaPipe's 468 face points, and whether it is one."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,10 +53,20 @@ class Openings(NamedTuple):
         return (self.right_eye + self.left_eye) / 2
 
 
+class Mesh(NamedTuple):
+    """What Face Mesh makes of one picture.
+
+    :ivar points: (468, 3) float32, in pixels of the network's picture. :ivar presence: how surely it is a face, 0 to 1.
+    """
+
+    points: NDArray[np.float32]
+    presence: float
+
+
 class FaceMesh:
     """MediaPipe's Face Mesh, on OpenVINO where that is installed, else on PyTorch.
 
-    :param model: ``face_landmark.tflite``: (1, 192, 192, 3) RGB 0 to 1 in, 468 points (x, y, z) out.
+    :param model: ``face_landmark.tflite``: (1, 192, 192, 3) RGB 0 to 1 in, 468 points (x, y, z) and a logit out.
 
     Raises WeightsError for a file that is missing or unreadable.
     """
@@ -63,8 +74,8 @@ class FaceMesh:
     def __init__(self, model: Path) -> None:
         self._infer = _network(model).infer
 
-    def points(self, image: Image, transform: Affine) -> NDArray[np.float32]:
-        """Return the points of one face, (468, 3) float32, in pixels of the network's picture.
+    def look(self, image: Image, transform: Affine) -> Mesh:
+        """Return what is seen of one face.
 
         :param image: (h, w, 3) uint8 RGB.
         :param transform: (2, 3), from the picture's pixels to those of the upright crop of ``SIDE``.
@@ -73,8 +84,13 @@ class FaceMesh:
         if not np.isfinite(transform).all():
             raise StageError("a face has degenerate points")
         crop = warped(image, transform, SIDE).astype(np.float32)
-        mesh = next(out for out in self._infer([crop[None] * np.float32(1 / 255)]) if out.size == 468 * 3)
-        return np.asarray(mesh.reshape(468, 3), np.float32)
+        outputs = {out.size: out for out in self._infer([crop[None] * np.float32(1 / 255)])}
+        logit = min(max(float(outputs[1].ravel()[0]), -50.0), 50.0)
+        return Mesh(np.asarray(outputs[468 * 3].reshape(468, 3), np.float32), 1.0 / (1.0 + math.exp(-logit)))
+
+    def points(self, image: Image, transform: Affine) -> NDArray[np.float32]:
+        """Return the points alone, of what is known to be a face. Raises StageError."""
+        return self.look(image, transform).points
 
 
 def _network(model: Path) -> OpenVinoNetwork | TorchNetwork:

@@ -2,6 +2,9 @@
 
 Face Mesh also knows where eyes, nose and mouth lie, at every frame and more exactly than the detector, which looks at
 every second one: what is sharp shows it when it swims. The four are told as the keypoints that they are, no others.
+
+And it knows a face better than the detector does, which takes hands, plants and the backs of heads for some. Where it
+finds none, the track is uncertain: covered all the same, but not by a face. docs/adr/0031-backs-of-heads.md.
 """
 
 from __future__ import annotations
@@ -34,6 +37,11 @@ _RISE_SECONDS, _FALL_SECONDS = 0.2, 8.0
 _LEAST_EYES = 0.25
 _FARTHEST = 0.1
 """Sides of the box by which a keypoint may be moved: more, and a hand was taken for part of the face."""
+_PRESENT = 0.3
+"""Presence from which on it is a face: of 270 that YuNet found in clips and pictures none had less than 0.5, of 290
+findings of BlazeFace alone all but 15 less than 0.1."""
+_GONE_SECONDS = 0.5
+"""For so long a face that was one, and is none now, stays one: it is behind a hand, or turned away for a moment."""
 _SEEN = (Evidence.DETECTED, Evidence.INTERPOLATED)
 
 
@@ -44,6 +52,7 @@ class _Memory:
     :ivar said: the last expression. :ivar read: the last one that was read, towards which it goes.
     :ivar eyes: the opening at which these eyes rest, 0..1. :ivar unread: seconds since they were read.
     :ivar shift: (6, 2) sides of the box by which the tracker's keypoints were off.
+    :ivar met: whether it was ever found to be a face. :ivar absent: seconds of looking since, in which it was none.
     """
 
     said: Expression = REST
@@ -51,6 +60,12 @@ class _Memory:
     eyes: float | None = None
     unread: float = math.inf
     shift: NDArray[np.float64] = field(default_factory=lambda: np.zeros((6, 2)))
+    met: bool = False
+    absent: float = 0.0
+
+    @property
+    def is_no_face(self) -> bool:
+        return self.absent > (_GONE_SECONDS if self.met else 0.0)
 
 
 class ExpressionReader:
@@ -86,15 +101,20 @@ class ExpressionReader:
         waiting = self._waiting(tracks, before)
         for track in tracks:
             memory = before.get(track.track_id, _Memory())
-            if _is_readable(track) and track.track_id not in waiting:
-                way = crop_of(track.box, track.keypoints)
-                mesh = self._mesh.points(frame.image, way)
-                memory = self._followed(to_expression(openings(mesh)), memory)
-                memory = replace(memory, shift=_shift(track, transform_points(_back(way), places(mesh))))
-            else:
-                memory = self._unread(memory)
-            self._memories[track.track_id] = memory
+            looks = track.track_id not in waiting and _is_readable(track, memory)
+            self._memories[track.track_id] = self._looked(frame, track, memory) if looks else self._unread(memory)
         return [_told(track, self._memories[track.track_id]) for track in tracks]
+
+    def _looked(self, frame: Frame, track: FaceTrack, memory: _Memory) -> _Memory:
+        way = crop_of(track.box, track.keypoints)
+        mesh = self._mesh.look(frame.image, way)
+        if mesh.presence < _PRESENT:
+            return replace(self._unread(memory), absent=memory.absent + self._seconds)
+        memory = replace(memory, met=True, absent=0.0)
+        if track.evidence not in _SEEN:
+            return self._unread(memory)
+        memory = self._followed(to_expression(openings(mesh.points)), memory)
+        return replace(memory, shift=_shift(track, transform_points(_back(way), places(mesh.points))))
 
     def _waiting(self, tracks: Sequence[FaceTrack], before: dict[int, _Memory]) -> set[int]:
         """Return the tracks that are not read this time: half of all (or the only one), and none twice in a row."""
@@ -146,16 +166,19 @@ def _shift(track: FaceTrack, found: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _told(track: FaceTrack, memory: _Memory) -> FaceTrack:
     keypoints = (track.keypoints + memory.shift * _side(track)).astype(np.float32)
-    return replace(track, keypoints=keypoints, expression=memory.said)
+    uncertain = track.uncertain or memory.is_no_face
+    return replace(track, keypoints=keypoints, expression=memory.said, uncertain=uncertain)
 
 
 def _side(track: FaceTrack) -> float:
     return (track.box.width + track.box.height) / 2
 
 
-def _is_readable(track: FaceTrack) -> bool:
+def _is_readable(track: FaceTrack, memory: _Memory) -> bool:
+    """Tell whether it is worth a look; before a first good one, the frames before a detection are, too."""
     side = min(track.box.width, track.box.height)
-    return track.evidence in _SEEN and not track.uncertain and side >= _LEAST_SIDE
+    there = track.evidence in _SEEN or (track.evidence is Evidence.BACKTRACKED and not memory.met)
+    return there and not track.uncertain and side >= _LEAST_SIDE
 
 
 def _share(seconds: float, constant: float) -> float:

@@ -197,17 +197,17 @@ def check_tracks(tracks: Sequence[FaceTrack]) -> None:
 
 
 def check_read(tracks: Sequence[FaceTrack], read: Sequence[FaceTrack]) -> None:
-    """Raise StageError unless these are the same tracks but for keypoints and expression."""
+    """Raise StageError unless these are the same tracks but for keypoints, expression and doubts that were added."""
     if len(tracks) != len(read):
         raise StageError(f"{len(read)} faces were read of {len(tracks)}")
     check_tracks(read)
     for track, one in zip(tracks, read, strict=True):
-        if _identified(track) != _identified(one):
+        if _identified(track) != _identified(one) or (track.uncertain and not one.uncertain):
             raise StageError(f"track {track.track_id} was read as another")
 
 
 def _identified(track: FaceTrack) -> tuple[object, ...]:
-    return track.track_id, track.identity, track.box, track.score, track.evidence, track.uncertain
+    return track.track_id, track.identity, track.box, track.score, track.evidence
 
 
 def _check_same_picture(frame: Frame, safe: SafeFrame, stage: str) -> None:
