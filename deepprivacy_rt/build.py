@@ -24,7 +24,7 @@ from deepprivacy_rt.expressions.face_mesh import FaceMesh
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.generators.batching import BatchCounts
 from deepprivacy_rt.generators.retouching import RetouchingGenerator
-from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.smooth import SmoothGenerator
 from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator, Turns
 from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.media.info import ImageInfo, VideoInfo
@@ -110,7 +110,7 @@ class Anonymizer:
         if self.new_painter is not None:
             return CanvasReplacer(self.new_painter(frame_rate), times, expressions)
         size = self.generator.patch_size
-        cropper, filler = AlignedCropper(size, self.region), SolidGenerator(size)
+        cropper, filler = AlignedCropper(size, self.region), SmoothGenerator(size)
         generator = self.new_generator(frame_rate)
         return FaceReplacer(cropper, generator, PatchBlender(), times, filler, expressions)
 

@@ -22,7 +22,7 @@ from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import DeviceGan
 from deepprivacy_rt.generators.portraying import PortraitGenerator, blended, tones
 from deepprivacy_rt.generators.retouching import RetouchingGenerator, crisp
-from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.smooth import SmoothGenerator
 from deepprivacy_rt.generators.steady import PORTRAYED, SteadyGenerator
 from deepprivacy_rt.generators.wardrobe import Face, Wardrobe
 from deepprivacy_rt.on_device.canvas import DevicePainter
@@ -112,7 +112,7 @@ def test_streams_wear_the_portraits_that_they_wear_on_the_host(gan: GanGenerator
     detector, tracker = BlazeFaceDetector(*networks), OnlineTracker()
     calmed = SteadyGenerator(RetouchingGenerator(gan, 30.0), 30.0, dataclasses.replace(PORTRAYED, faces=2))
     generator = PortraitGenerator(calmed, Wardrobe(bank(), b"salt"), 30.0, first=gan)
-    theirs = FaceReplacer(AlignedCropper(128), generator, PatchBlender(), filler=SolidGenerator(128))
+    theirs = FaceReplacer(AlignedCropper(128), generator, PatchBlender(), filler=SmoothGenerator(128))
     bare = CanvasReplacer(painter(DeviceGan(gan)))
     ours = CanvasReplacer(DevicePainter(DeviceGan(gan), Region.FACE, Uploads(CPU), 30.0, Wardrobe(bank(), b"salt")))
     for frame in frames(4):

@@ -10,6 +10,7 @@ import pytest
 
 from deepprivacy_rt.cropping import AlignedCropper
 from deepprivacy_rt.generators.pixelate import PixelateGenerator
+from deepprivacy_rt.generators.smooth import SmoothGenerator
 from deepprivacy_rt.generators.solid import SolidGenerator
 from deepprivacy_rt.testing import make_frame, make_track
 from deepprivacy_rt.types import FacePatch, Frame
@@ -21,8 +22,10 @@ def make_patch(identity: int = 0, size: float = 80) -> FacePatch:
     return cropper.cut(cropper.erase(make_frame(), [track]), track)
 
 
-@pytest.mark.parametrize("generator", [SolidGenerator(64), PixelateGenerator(64), SolidGenerator(64, (1, 2, 3))])
-def test_the_surroundings_are_passed_on(generator: SolidGenerator | PixelateGenerator) -> None:
+@pytest.mark.parametrize(
+    "generator", [SolidGenerator(64), PixelateGenerator(64), SolidGenerator(64, (1, 2, 3)), SmoothGenerator(64)]
+)
+def test_the_surroundings_are_passed_on(generator: SolidGenerator | PixelateGenerator | SmoothGenerator) -> None:
     patch = make_patch()
     (replacement,) = generator.generate([patch])
     assert replacement.patch is patch
@@ -57,10 +60,24 @@ def test_a_mosaic_has_the_colours_of_the_surroundings() -> None:
     assert np.abs(replacement.image[patch.mask].mean(axis=0) - (200, 100, 50)).max() < 4
 
 
+def test_a_smooth_fill_goes_on_with_what_is_beside_it() -> None:
+    """A picture that is dark on the left and light on the right: so is the fill, without a step at its edge."""
+    cropper, track = AlignedCropper(64), make_track(160, 120, 80)
+    row = np.linspace(20, 230, 320).astype(np.uint8)
+    frame = Frame(np.repeat(np.repeat(row[None, :, None], 240, axis=0), 3, axis=2).copy(), 0, Fraction(0))
+    patch = cropper.cut(cropper.erase(frame, [track]), track)
+    (replacement,) = SmoothGenerator(64).generate([patch])
+    line = replacement.image[32, :, 0].astype(int)
+    inside = np.flatnonzero(patch.mask[32])
+    assert line[inside[-1]] - line[inside[0]] > 40
+    assert np.abs(np.diff(line)).max() < 5
+
+
 def test_a_patch_without_surroundings_becomes_grey() -> None:
     patch = make_patch()
     blank = dataclasses.replace(patch, image=np.zeros_like(patch.image), mask=np.ones_like(patch.mask))
     assert (SolidGenerator(64).generate([blank])[0].image == 128).all()
+    assert (SmoothGenerator(64).generate([blank])[0].image == 128).all()
     assert abs(PixelateGenerator(64).generate([blank])[0].image.mean() - 128) < 5
 
 

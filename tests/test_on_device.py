@@ -27,7 +27,7 @@ from deepprivacy_rt.detectors.blazeface_device import DeviceBlazeFaceDetector
 from deepprivacy_rt.errors import StageError, WeightsError
 from deepprivacy_rt.generators.gan import GanGenerator
 from deepprivacy_rt.generators.gan_torch import BATCHES, DeviceGan, in_batches
-from deepprivacy_rt.generators.solid import SolidGenerator
+from deepprivacy_rt.generators.smooth import SmoothGenerator
 from deepprivacy_rt.generators.steady import SteadyGenerator
 from deepprivacy_rt.on_device.canvas import DeviceCanvas, DevicePainter
 from deepprivacy_rt.pipeline import CanvasReplacer, FaceReplacer, FrameReport
@@ -35,7 +35,7 @@ from deepprivacy_rt.runtimes.openvino import OpenVinoNetwork
 from deepprivacy_rt.runtimes.tflite_torch import TorchTflite
 from deepprivacy_rt.runtimes.uploads import Uploads
 from deepprivacy_rt.stages import Detector
-from deepprivacy_rt.testing import ListSink, make_frame, make_track
+from deepprivacy_rt.testing import FailingGenerator, ListSink, make_frame, make_track
 from deepprivacy_rt.tracking import OnlineTracker
 from deepprivacy_rt.types import Coverage, Evidence, FaceTrack, Frame, SafeFrame
 from deepprivacy_rt.weights import Weights
@@ -147,7 +147,7 @@ def test_a_frame_travels_once_and_is_forgotten_when_it_goes() -> None:
 @pytest.mark.parametrize("region", Region)
 def test_pictures_are_nearly_those_of_the_cpu(region: Region, gan: GanGenerator, networks: tuple[Path, Path]) -> None:
     detector, tracker = BlazeFaceDetector(*networks), OnlineTracker()
-    cropper, filler = AlignedCropper(128, region), SolidGenerator(128)
+    cropper, filler = AlignedCropper(128, region), SmoothGenerator(128)
     theirs = FaceReplacer(cropper, SteadyGenerator(gan, 30.0), PatchBlender(), filler=filler)
     ours = CanvasReplacer(painter(DeviceGan(gan), region))
     uncalmed = FaceReplacer(cropper, gan, PatchBlender())
@@ -250,6 +250,18 @@ def test_a_broken_account_of_a_canvas_is_refused(monkeypatch: pytest.MonkeyPatch
     stranger = make_track(10, 10, 20, 77)
     monkeypatch.setattr(DeviceCanvas, "fetch", lambda self: (true(self)[0], [stranger]))
     assert run_replacer(painter())[1].withheld
+
+
+def test_an_uncertain_face_is_filled_as_on_the_host() -> None:
+    (sure, _), frame = tracks(), face_frame()
+    unsure = [FaceTrack(9, 9, sure.box, sure.keypoints, 0.5, Evidence.DETECTED, uncertain=True)]
+    safe, report = CanvasReplacer(painter()).replace(frame, unsure)
+    size = painter().network.patch_size
+    nobody, filler = FailingGenerator(lambda _: [], size), SmoothGenerator(size)
+    host = FaceReplacer(AlignedCropper(size), nobody, PatchBlender(), filler=filler)
+    expected, expected_report = host.replace(frame, unsure)
+    assert report == expected_report and not report.problems
+    assert np.abs(safe.image.astype(int) - expected.image)[safe.cover].mean() < 2.0
 
 
 def test_an_uncertain_face_gets_a_plain_fill_and_the_network_never_hears_of_it() -> None:

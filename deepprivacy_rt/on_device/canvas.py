@@ -100,7 +100,7 @@ class DeviceCanvas:
         if not shapes:
             return
         patches = self._painter.cutter.cut(self._image, self._cover, shapes)
-        fills = _plain(Patches(patches.image[:unsure], patches.mask[:unsure]))
+        fills = self._painter.paster.spread(Patches(patches.image[:unsure], patches.mask[:unsure]))
         faces, sound = fills, torch.ones(unsure, dtype=torch.bool, device=fills.device)
         if unsure < len(shapes):
             drawn, good = self._drawn(Patches(patches.image[unsure:], patches.mask[unsure:]), shapes[unsure:])
@@ -152,14 +152,3 @@ class DeviceCanvas:
 def _levels(output: Tensor) -> Tensor:
     """Return a network's answer in whole levels, 0 to 255; what is not finite stays so, or is at an end."""
     return ((output.clamp(-1, 1) + 1) * 127.5).round()
-
-
-def _plain(patches: Patches) -> Tensor:
-    """Return patches with the mean of their known pixels under the mask, (n, 3, s, s), a grey where nothing is known.
-
-    What :class:`deepprivacy_rt.generators.solid.SolidGenerator` does.
-    """
-    known = (~patches.mask).float()
-    count = known.sum(dim=(2, 3), keepdim=True)
-    mean = ((patches.image * known).sum(dim=(2, 3), keepdim=True) / count.clamp(min=1)).round()
-    return torch.where(patches.mask, torch.where(count > 0, mean, 128.0), patches.image)

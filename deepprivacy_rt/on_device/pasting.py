@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from deepprivacy_rt.blending import COLOR_CELLS, FADE, FEATHER, LARGEST_COLOR_SHIFT
 from deepprivacy_rt.diffusion import KERNEL
+from deepprivacy_rt.generators.smooth import CELLS, STEPS, UNKNOWN
 from deepprivacy_rt.on_device.cutting import Patches, sampling_grid
 from deepprivacy_rt.on_device.shapes import FaceShape
 
@@ -25,10 +26,11 @@ class PatchPaster:
     def __init__(self, size: int, device: torch.device) -> None:
         """:param size: side of the patches."""
         self._size, self._device = size, device
-        self._cells = min(COLOR_CELLS, size)
-        self._spreads = [
-            (share, torch.from_numpy(_blur(spread * self._cells, self._cells)).to(device)) for spread, share in KERNEL
-        ]
+        self._cells, self._fill_cells = min(COLOR_CELLS, size), min(CELLS, size)
+        self._blurs = {
+            cells: [(share, torch.from_numpy(_blur(spread * cells, cells)).to(device)) for spread, share in KERNEL]
+            for cells in {self._cells, self._fill_cells}
+        }
 
     def color_matched(self, faces: Tensor, patches: Patches) -> Tensor:
         """Return the faces with the slow part of their difference to the surroundings added.
@@ -37,12 +39,30 @@ class PatchPaster:
         """
         known, finer = (~patches.mask).float(), faces.shape[2] // self._size
         same = F.avg_pool2d(faces, finer) if finer > 1 else faces
-        both = torch.cat([(patches.image - same) * known, known], dim=1)
-        coarse = F.adaptive_avg_pool2d(both, self._cells)
-        total = sum((share * (blur @ coarse @ blur.T) for share, blur in self._spreads), torch.zeros_like(coarse))
-        shift = (total[:, :3] / total[:, 3:].clamp(min=_LEAST)).clamp(-LARGEST_COLOR_SHIFT, LARGEST_COLOR_SHIFT)
+        shift, _ = self._diffused((patches.image - same) * known, known, self._cells)
+        shift = shift.clamp(-LARGEST_COLOR_SHIFT, LARGEST_COLOR_SHIFT)
         wide = F.interpolate(shift, faces.shape[2:], mode="bilinear", align_corners=False)
         return (faces + wide).round().clamp(0, 255)
+
+    def spread(self, patches: Patches) -> Tensor:
+        """Return patches with their surroundings spread over the mask, (n, 3, s, s), whole levels.
+
+        What :class:`deepprivacy_rt.generators.smooth.SmoothGenerator` does.
+        """
+        known = (~patches.mask).float()
+        own, count = self._diffused(patches.image * known, known, self._fill_cells)
+        held, colors = F.adaptive_avg_pool2d(known, self._fill_cells) > 0, own
+        for _ in range(STEPS):
+            around = F.avg_pool2d(F.pad(colors, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+            colors = torch.where(held, own, around)
+        wide = F.interpolate(colors, patches.image.shape[2:], mode="bilinear", align_corners=False).round()
+        return torch.where(patches.mask, torch.where(count > 0, wide, float(UNKNOWN)), patches.image)
+
+    def _diffused(self, values: Tensor, known: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+        """See ``diffusion.diffused``; the second is how much is known at all, (n, 1, 1, 1)."""
+        coarse = F.adaptive_avg_pool2d(torch.cat([values, known], dim=1), cells)
+        total = sum((share * (blur @ coarse @ blur.T) for share, blur in self._blurs[cells]), torch.zeros_like(coarse))
+        return total[:, :3] / total[:, 3:].clamp(min=_LEAST), known.sum(dim=(1, 2, 3), keepdim=True)
 
     def paste(self, image: Tensor, face: Tensor, shape: FaceShape, wanted: Tensor) -> Tensor:
         """Paste one face, in place.
