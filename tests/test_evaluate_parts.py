@@ -29,6 +29,7 @@ from deepprivacy_rt.evaluation.measures import estimates, first_guesses, samples
 from deepprivacy_rt.evaluation.observer import FaceMeasures, FileRun
 from deepprivacy_rt.evaluation.sharpness import own_side, sharpness
 from deepprivacy_rt.evaluation.similarity import mean_similarity, similarity_to_others
+from deepprivacy_rt.evaluation.strangers import strangers
 from deepprivacy_rt.evaluation.targets import targets
 from deepprivacy_rt.expressions.face_mesh import Openings, openings
 from deepprivacy_rt.testing import make_detection, make_frame
@@ -189,6 +190,26 @@ def test_a_group_table_names_people_by_their_files(tmp_path: Path) -> None:
         read_groups(table)
     with pytest.raises(UsageError, match=r"none\.csv"):
         read_groups(tmp_path / "none.csv")
+
+
+def test_strangers_tell_what_a_group_gives_away() -> None:
+    """Two groups that lie far apart: a stranger is guessed among its group's others, one of two and one of three."""
+    random = np.random.default_rng(0)
+    people = [name for name in "abcdefg" for _ in range(40)]
+    group_of = {name: "few" if name in "abc" else "many" for name in "abcdefg"}
+    centers = {"few": np.array([9.0] + [0.0] * 31), "many": np.array([0.0, 9.0] + [0.0] * 30)}
+    vectors = [centers[group_of[one]] + random.normal(size=32) for one in people]
+    vectors = [(one / np.linalg.norm(one)).astype(np.float32) for one in vectors]
+    whole, few, many = strangers(vectors, people, {"kind": group_of})
+    assert (whole.group, few.group, many.group, whole.people, few.people) == ("", "few", "many", 7, 3)
+    assert few.rank_1.value == pytest.approx(1 / 2, abs=0.05) and many.rank_1.value == pytest.approx(1 / 3, abs=0.05)
+    assert whole.rank_1.value == pytest.approx(3 / 7 / 2 + 4 / 7 / 3, abs=0.05)
+    rows = strangers(vectors, people, {"kind": group_of, "place": dict.fromkeys("abcdefg", "here") | {"g": "there"}})
+    assert [(one.column, one.people) for one in rows if not one.group] == [
+        ("kind", 7),
+        ("place", 6),  # nobody is as g is
+        ("kind and place", 6),
+    ]
 
 
 def test_the_spread_of_groups_is_told_from_chance() -> None:

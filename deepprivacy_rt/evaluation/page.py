@@ -18,10 +18,12 @@ from deepprivacy_rt.evaluation.report import (
     GROUP_HEAD,
     HEAD,
     SPREAD_HEAD,
+    STRANGER_HEAD,
     group_rows,
     input_rows,
     main_rows,
     spread_rows,
+    stranger_rows,
 )
 from deepprivacy_rt.types import Image
 
@@ -50,6 +52,8 @@ def html_page(evaluation: Evaluation, title: str) -> str:
         parts += [f"<h2>Generated faces by {escape(column)}</h2>", table(GROUP_HEAD, group_rows(groups))]
     if results.spreads:
         parts += ["<h2>Worst against best group</h2>", table(SPREAD_HEAD, spread_rows(results))]
+    if results.strangers:
+        parts += ["<h2>Real other people of the same group</h2>", table(STRANGER_HEAD, stranger_rows(results))]
     parts += _side_by_side(evaluation)
     audits = [run.audit for run in evaluation.runs[GENERATED]]
     for why in ("exposed", "most similar", "no face found"):

@@ -14,6 +14,7 @@ from deepprivacy_rt.evaluation.targets import ROWS, Row, group_target
 HEAD = ("measure", "generated", "95 % interval", *FLOORS, "target", "met", "over")
 GROUP_HEAD = ("group", "tracks", "still found", "same person", "rank 1", "similarity", "keypoint error")
 SPREAD_HEAD = ("worst against best group, points", "generated", "by chance, 95 %", *FLOORS, "target", "met", "which")
+STRANGER_HEAD = ("real strangers of the same", "group", "people", "rank 1", "95 % interval")
 _NOT = "not measured"
 
 
@@ -63,6 +64,15 @@ def spread_rows(results: Results) -> list[tuple[str, ...]]:
     return rows
 
 
+def stranger_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return what real people of the same groups would give, under ``STRANGER_HEAD``."""
+    row = next(row for row in ROWS if row.key == "rank_1")
+    return [
+        (one.column, one.group or "all", str(one.people), _number(row, one.rank_1.value), _interval(row, one.rank_1))
+        for one in results.strangers
+    ]
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table for the terminal that is valid Markdown too."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
@@ -81,6 +91,8 @@ def text(results: Results) -> str:
         parts += ["", f"generated faces by {column}", "", markdown(GROUP_HEAD, group_rows(groups))]
     if results.spreads:
         parts += ["", markdown(SPREAD_HEAD, spread_rows(results))]
+    if results.strangers:
+        parts += ["", markdown(STRANGER_HEAD, stranger_rows(results))]
     return "\n".join(parts)
 
 
@@ -117,6 +129,10 @@ def to_json(results: Results) -> dict[str, object]:
             }
             for column, by_key in results.spreads.items()
         },
+        "strangers": [
+            {"column": one.column, "group": one.group, "people": one.people, "rank_1": estimate_json(one.rank_1)}
+            for one in results.strangers
+        ],
         "doubts": results.doubts,
     }
 

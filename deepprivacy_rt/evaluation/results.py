@@ -19,6 +19,7 @@ from deepprivacy_rt.evaluation.diversity import Variants, similarity_over_latent
 from deepprivacy_rt.evaluation.groups import Attributes, Spread, person_of, spread
 from deepprivacy_rt.evaluation.measures import Guessed, Sample, estimates, first_guesses, one_per_track, samples
 from deepprivacy_rt.evaluation.observer import FileRun
+from deepprivacy_rt.evaluation.strangers import Strangers, strangers
 from deepprivacy_rt.evaluation.targets import Target, targets
 
 Values: TypeAlias = dict[str, dict[str, Estimate]]
@@ -40,6 +41,7 @@ class Results:
     :ivar by_input: the rows for each input alone.
     :ivar by_group: for each column of the group table and each group in it, the rows of the generated faces.
     :ivar spreads: for each column, by key of ``SPREAD_ROWS``, then by treatment.
+    :ivar strangers: what real people of the same groups would give.
     """
 
     files: int
@@ -54,6 +56,7 @@ class Results:
     by_input: dict[str, Values] = field(default_factory=dict)
     by_group: dict[str, dict[str, Values]] = field(default_factory=dict)
     spreads: dict[str, dict[str, dict[str, Spread]]] = field(default_factory=dict)
+    strangers: list[Strangers] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
     def met(self, key: str) -> bool | None:
@@ -109,6 +112,7 @@ def summarise(
             results.by_input[name] = _values(part_of, threshold, guessed)
     for column, group_of in attributes.items():
         _add_groups(results, faces, guessed, column, group_of)
+    results.strangers = _strangers(large, attributes)
     results.doubts += _doubts(first)
     return results
 
@@ -196,6 +200,18 @@ def _add_groups(
         }
         for key, values in hits.items():
             results.spreads[column][key][treatment] = spread(values, people, group_of)
+
+
+def _strangers(faces: Sequence[Sample], attributes: Attributes) -> list[Strangers]:
+    """Return what strangers would give for the people whom all columns know. :param faces: each once."""
+    columns = list(attributes.values())
+    originals, people = [], []
+    for face in faces:
+        name = person_of(face.run.audit.name, columns[0]) if columns else None
+        if name is not None and face.record.embeddings is not None and all(name in column for column in columns):
+            originals.append(face.record.embeddings[0])
+            people.append(name)
+    return strangers(originals, people, attributes) if len(set(people)) > 1 else []
 
 
 def _doubts(runs: Sequence[FileRun]) -> list[str]:
