@@ -1,4 +1,4 @@
-"""How much do the three numbers of ``--privacy standard`` say about who speaks?
+"""How much do the four numbers of ``--privacy standard`` say about who speaks?
 
     python benchmarks/expression_leak.py CLIP CLIP ... [--frames 30]
 
@@ -29,7 +29,7 @@ Series = NDArray[np.float64]
 
 
 def read_clip(path: Path, detector: BlazeFaceDetector, mesh: FaceMesh) -> tuple[Series, Series]:
-    """Return what is read off the largest face, and what the generator is told of it, (frames, 3) each."""
+    """Return what is read off the largest face, and what the generator is told of it, (frames, 4) each."""
     raw, told = [], []
     with FileSource(path) as source:
         rate = float(source.info.average_rate or 30)

@@ -48,7 +48,7 @@ class FaceConfig:
         ``auto``: ``face256`` for files, unless effort is ``fast`` or the CPU is slow at it.
     :ivar precision: of the generator; ``auto``: int8 on CPUs with AVX2 (a few grey levels from float32), bfloat16 on
         other hardware that has it, else float32; ``f32``: float32 everywhere.
-    :ivar privacy: ``standard``: mouth and eyelids of a generated face follow the original's, by three numbers;
+    :ivar privacy: ``standard``: mouth, eyelids and smile of a generated face follow the original's, by four numbers;
         ``strict``: nothing of a face but box and keypoints is read, and generated faces stay at rest.
     :ivar portraits: whose faces are drawn: ``women``, ``men``, or ``any``, by what surrounds a face.
     :ivar identity: ``random``, or name or number of the bank (``deepprivacy-rt identities``) for all faces.

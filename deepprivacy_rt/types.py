@@ -171,11 +171,20 @@ class Evidence(enum.Enum):
 
 
 class Expression(NamedTuple):
-    """What a face does: openings from 0 (shut) to 1 (wide open). All that is read off a face but its keypoints."""
+    """What a face does, all that is read off it but its keypoints.
+
+    :ivar mouth, right_eye, left_eye: openings, 0 (shut) to 1 (wide open). :ivar smile: 0 (none) to 1 (broad).
+    """
 
     mouth: float
     right_eye: float
     left_eye: float
+    smile: float = 0.0
+
+    @property
+    def openings(self) -> tuple[float, float, float]:
+        """What networks are told."""
+        return self.mouth, self.right_eye, self.left_eye
 
 
 REST = Expression(mouth=0.08, right_eye=0.7, left_eye=0.7)

@@ -41,7 +41,7 @@ from deepprivacy_rt.weights import Weights
 
 pytestmark = pytest.mark.timeout(900)
 SIZE = 64
-DOINGS = [REST, Expression(0.0, 0.1, 0.7), Expression(0.6, 0.7, 0.0), Expression(0.12, 0.5, 0.5)]
+DOINGS = [REST, Expression(0.0, 0.1, 0.7), Expression(0.6, 0.7, 0.0, 0.8), Expression(0.12, 0.5, 0.5, 1.0)]
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +75,7 @@ def test_mouths_move_as_on_the_host(doing: Expression) -> None:
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one[1].numpy() - other).max() < 1e-3
     assert np.abs(found[0][0].numpy() - places).max() < 1e-6 and not found[1][0].any()
-    assert (np.abs(expected[0] - places).max() > 0.01) == (doing.mouth > REST.mouth)
+    assert (np.abs(expected[0] - places).max() > 0.01) == (doing.mouth > REST.mouth or doing.smile > 0)
 
 
 @pytest.mark.parametrize(("size", "zoom"), [(SIZE, 2), (256, 1)])

@@ -96,8 +96,8 @@ def test_openings_are_distances_in_space_over_the_size_of_the_face() -> None:
     mesh[[133, 362]] = [[20, 0, 0], [60, 20, 80]]
     mesh[[159, 145]] = [[10, -3, 0], [10, 3, 0]]
     mesh[[386, 374]] = [[50, 0, 80], [50, 10, 80]]
-    assert openings(mesh) == pytest.approx((0.3, 6 / 20, 10 / 20))
-    assert openings(mesh * 2) == pytest.approx(openings(mesh))
+    assert openings(mesh)[:3] == pytest.approx((0.3, 6 / 20, 10 / 20))
+    assert openings(mesh * 2)[:3] == pytest.approx(openings(mesh)[:3])
 
 
 # ---- Series and sets ----

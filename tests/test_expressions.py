@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from deepprivacy_rt.expressions.face_mesh import FaceMesh, Mesh, Openings, crop_
 from deepprivacy_rt.expressions.reader import ExpressionReader
 from deepprivacy_rt.geometry import transform_points
 from deepprivacy_rt.pipeline import FaceReplacer
+from deepprivacy_rt.portraits.pose import rotation
 from deepprivacy_rt.sources.file import FileSource
 from deepprivacy_rt.testing import FailingGenerator, ToyGenerator, make_detection, make_frame
 from deepprivacy_rt.tracking import OnlineTracker
@@ -61,12 +64,55 @@ def read(script: Sequence[Openings], tracks: Sequence[FaceTrack] | None = None, 
 
 def test_openings_are_ratios_of_distances() -> None:
     mesh = ScriptedMesh([Openings(0.2, 0.3, 0.4)]).points(FRAME.image, np.eye(2, 3))
-    assert openings(mesh) == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
-    assert openings(mesh * 7) == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
+    assert openings(mesh)[:3] == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
+    assert openings(mesh * 7)[:3] == pytest.approx((0.2, 0.3, 0.4), abs=1e-5)
+
+
+def smiling(width: float, lift: float, turn: np.ndarray) -> float:
+    """Return what is read off a mouth so wide, with corners so high, of a head that is turned."""
+    mesh = np.zeros((468, 3))
+    mesh[33], mesh[263], mesh[10], mesh[152] = (-0.5, 0, 0), (0.5, 0, 0), (0, -0.4, 0), (0, 0.8, 0.1)
+    mesh[[13, 14]] = (0, 0.4, -0.1)
+    mesh[61], mesh[291] = (-width / 2, 0.4 - lift, -0.1), (width / 2, 0.4 - lift, -0.1)
+    return openings((mesh @ turn.T * 90 + 5).astype(np.float32)).smile
+
+
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.6, 0.0, 0.0), (0.0, 0.4, 0.0), (0.3, -0.2, 0.5)])
+def test_a_smile_is_wide_and_has_high_corners_however_a_head_is_turned(angles: tuple[float, float, float]) -> None:
+    turn = rotation(*(np.array([one]) for one in angles))[0]
+    assert abs(smiling(0.541, -0.012, turn)) < 0.1
+    assert smiling(0.541 + 5 * 0.033, -0.012 + 6 * 0.011, turn) == pytest.approx(5, abs=0.2)
+    assert smiling(0.541 + 6 * 0.033, -0.012 + 5 * 0.011, turn) == pytest.approx(5, abs=0.2)
+    assert smiling(0.8, -0.012, turn) < 0.2 > smiling(0.541, 0.2, turn)  # "ee", and "oh"
+
+
+def test_a_smile_is_followed() -> None:
+    calm, glad = Openings(0.0, 0.34, 0.34, 0.0), Openings(0.0, 0.34, 0.34, 6.0)
+    with pytest.MonkeyPatch.context() as patch:
+        script = iter([calm] * 5 + [glad] * 5)
+        patch.setattr("deepprivacy_rt.expressions.reader.openings", lambda _: next(script))
+        said = read([calm] * 10)
+    assert [round(one.smile, 2) for one in said[:5]] == [0] * 5
+    assert said[6].smile > 0.8 and said[9].smile > 0.98
+
+
+def test_people_who_are_asked_to_smile_do(shared: Path, model_file: Callable[[str], Path]) -> None:
+    networks = model_file("blazeface-full-range"), model_file("blazeface-short-range")
+    detector, mesh = BlazeFaceDetector(*networks, effort="fast"), FaceMesh(model_file("face-landmark"))
+    smiles: dict[str, list[float]] = {"neutral": [], "smiling": []}
+    for path in sorted((shared / "data/eval/london").glob("*.jpg"))[:40]:
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        best = max(detector.detect(Frame(image, 0, Fraction(0))), key=lambda one: one.score)
+        found = to_expression(openings(mesh.points(image, crop_of(best.box, best.keypoints))))
+        smiles[path.stem.split("_")[1]].append(found.smile)
+    assert np.median(smiles["neutral"]) == 0 and np.mean(smiles["neutral"]) < 0.05
+    assert np.median(smiles["smiling"]) > 0.15 and np.mean(smiles["smiling"]) > 0.25
 
 
 def test_an_expression_lies_in_0_to_1() -> None:
-    assert to_expression(Openings(9.0, 9.0, 0.0)) == (1.0, 1.0, 0.0)
+    assert to_expression(Openings(9.0, 9.0, 0.0, -3.0)) == (1.0, 1.0, 0.0, 0.0)
+    assert to_expression(Openings(0.0, 0.0, 0.0, 9.0)).smile == 1.0
+    assert to_expression(Openings(0.0, 0.0, 0.0, 3.15)).smile == pytest.approx(0.5)
     with pytest.raises(ValueError, match="expression"):
         track(expression=Expression(float("nan"), 0.5, 0.5))
 
@@ -172,7 +218,7 @@ def test_several_faces_are_read_in_turns() -> None:
         said = reader.read(FRAME, [track(track_id=number) for number in range(4)])
         looks.append(mesh.looks)
     assert looks == [4, 6, 8, 10, 12, 14]
-    assert all(one.expression == pytest.approx((1.0, REST.right_eye, REST.left_eye), abs=0.02) for one in said)
+    assert all(one.expression == pytest.approx((1.0, REST.right_eye, REST.left_eye, 0.0), abs=0.02) for one in said)
     slow = ScriptedMesh([Openings(0.35, 0.3, 0.3)])
     reader = ExpressionReader(slow, 15.0)
     for _ in range(3):
@@ -293,7 +339,7 @@ class Moving:
 
 def test_what_is_read_reaches_the_generator() -> None:
     patches, problems, coverage = told(Saying(Expression(0.5, 0.1, 0.9)))
-    assert [one.track.expression for one in patches] == [(0.5, 0.1, 0.9)]
+    assert [one.track.expression for one in patches] == [(0.5, 0.1, 0.9, 0.0)]
     assert not problems and coverage is Coverage.GENERATED
 
 

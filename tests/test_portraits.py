@@ -21,7 +21,7 @@ from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.pipeline import FaceReplacer
 from deepprivacy_rt.portraits.bank import PortraitBank, read_portraits, write_portraits
 from deepprivacy_rt.portraits.canonical import map_points, to_map
-from deepprivacy_rt.portraits.gestures import gap_of
+from deepprivacy_rt.portraits.gestures import SMILE, gap_of
 from deepprivacy_rt.portraits.pose import fit_pose, rotation
 from deepprivacy_rt.portraits.relief import Drawn, Relief, draw
 from deepprivacy_rt.portraits.texture import FINER, Texture
@@ -154,6 +154,22 @@ def test_a_mouth_opens_between_the_lips_only() -> None:
     eyes = slice(0, int(bank().portraits[0].head[2, 1] * 55 + SIZE / 2) - 4)
     assert np.array_equal(shut.image[eyes], open_.image[eyes])
     assert ((open_.teeth > 0) <= (open_.mouth > 0)).all()
+
+
+def test_a_smile_draws_the_corners_of_the_mouth_out_and_up_and_nothing_else() -> None:
+    gestures, size = bank().gestures, 256
+    places = map_points(size)
+    calm, inside, teeth = gestures.texels(places, REST)
+    assert np.array_equal(calm, places) and not inside.any() and not teeth.any()
+    glad, _, _ = gestures.texels(places, Expression(*REST.openings, smile=1.0))
+    for corner, side in ((gestures.lips[0], -1), (gestures.lips[-1], 1)):
+        shows_it = np.unravel_index(np.hypot(*(glad - corner).transpose(2, 0, 1)).argmin(), glad.shape[:2])
+        assert places[shows_it] - corner == pytest.approx((side * SMILE[0], SMILE[1]), abs=0.02)
+    moved = np.hypot(*(glad - places).transpose(2, 0, 1))
+    eyes = places[..., 1] < 0.0
+    assert moved[eyes].max() < 0.02 and moved.max() < 0.13
+    # Nothing is folded over: farther right in the picture is farther right on the face.
+    assert (np.diff(glad[..., 0], axis=1) > 0).all() and (np.diff(glad[..., 1], axis=0) > 0).all()
 
 
 def test_no_mouth_is_torn_by_any_opening() -> None:

@@ -60,7 +60,7 @@ def _add_faces(group: argparse._ArgumentGroup) -> None:
     choice("model", ModelName, "generator: faces of 128 pixels, or of 256 for more time (default: auto, mostly 256)")
     choice("effort", Effort, "how hard to look for faces (default: balanced)")
     choice("detector", DetectorName, "who looks for faces (default: blazeface)")
-    choice("privacy", Privacy, "mouth and eyelids follow the original's, or stay at rest (default: standard)")
+    choice("privacy", Privacy, "mouth, eyelids and smile follow the original's, or stay at rest (default: standard)")
     choice("portraits", Portraits, "whose faces are drawn (default: any, by what surrounds a face)")
     help_ = "auto, cpu, cuda, cuda:N or mps, for the generator (default: auto); one that is missing is an error"
     group.add_argument("--device", dest="faces.device", metavar="DEVICE", help=help_)

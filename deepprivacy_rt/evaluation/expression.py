@@ -1,4 +1,4 @@
-"""How far a copy's mouth and eyelids follow the original's over time."""
+"""How far a copy's mouth, eyelids and smile follow the original's over time."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ Guessed: TypeAlias = dict[int, bool]
 _SMALL = 24.0
 LEAST_MOMENTS = 10
 """A track with fewer frames tells nothing about steadiness or correlation."""
-LEAST_MOUTH, LEAST_EYES = 0.02, 0.02
-"""Standard deviation of an opening in the original below which a track has nothing to follow but noise."""
+LEAST_MOUTH, LEAST_EYES, LEAST_SMILE = 0.02, 0.02, 1.0
+"""Standard deviation of an opening, or a smile, in the original below which a track has nothing to follow but noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +71,7 @@ def estimates(faces: Sequence[Sample], threshold: Threshold, guessed: Guessed) -
         "steadiness": _steadiness(large),
         "mouth": _following(large, lambda seen: seen.mouth, LEAST_MOUTH),
         "eyes": _following(large, lambda seen: seen.eyes, LEAST_EYES),
+        "smile": _following(large, lambda seen: seen.smile, LEAST_SMILE),
     }
     return {key: value for key, value in found.items() if np.isfinite(value.value)}
 

@@ -34,6 +34,7 @@ ROWS = (
     Row("steadiness", "identity steadiness along a track"),
     Row("mouth", "mouth opening, correlation with the original"),
     Row("eyes", "eyelid opening, correlation with the original"),
+    Row("smile", "smile, correlation with the original"),
     Row("latents", "similarity of two latents, same context"),
     Row("people", "similarity of two people, same latent"),
     Row("frechet", "Fréchet distance to held-out faces (embeddings)"),

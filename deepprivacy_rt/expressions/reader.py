@@ -142,7 +142,7 @@ class ExpressionReader:
             share = _share(min(memory.unread, _HELD_SECONDS) + self._seconds, constant)
             eyes = max(memory.eyes + (open_ - memory.eyes) * share, _LEAST_EYES)
         right, left = (min(REST.right_eye * eye / eyes, 1.0) for eye in (found.right_eye, found.left_eye))
-        read = Expression(found.mouth, right, left)
+        read = Expression(found.mouth, right, left, found.smile)
         said = read if memory.eyes is None else _mixed(memory.said, read, _share(self._seconds, _SMOOTHING_SECONDS))
         return replace(memory, said=said, read=read, eyes=eyes, unread=0.0)
 

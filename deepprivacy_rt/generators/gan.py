@@ -141,7 +141,7 @@ class GanGenerator:
         # Pixel centres → -1..1 over the outer edges of the patch.
         placed = (keypoints + 0.5) * np.float32(2 / self._prior.size) - 1
         latents = np.stack([self.latent(track.identity) for track in tracks])
-        expressions = np.clip([track.expression for track in tracks], _LEAST, _MOST).astype(np.float32)
+        expressions = np.clip([track.expression.openings for track in tracks], _LEAST, _MOST).astype(np.float32)
         return placed.astype(np.float32), latents, expressions
 
     def generate(self, patches: Sequence[FacePatch]) -> list[Replacement]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.generators.rest import is_continued
-from deepprivacy_rt.portraits.gestures import UPPER_SHARE, gap_of
+from deepprivacy_rt.portraits.gestures import SMILE, UPPER_SHARE, gap_of
 from deepprivacy_rt.portraits.pose import Pose, fit_pose
 from deepprivacy_rt.types import FaceTrack, Points
 
@@ -54,6 +54,8 @@ def posed(
     head = head.copy()
     # An open mouth's middle lies lower than where shut lips meet.
     head[3, 1] += (0.5 - UPPER_SHARE) * gap_of(track.expression)
+    # A smile lifts its corners, which are half of what the mouth's place is the mean of.
+    head[3, 1] += 0.5 * SMILE[1] * track.expression.smile
     if earlier is not None and not is_continued(earlier.track, track):
         earlier = None
     pose = fit_pose(keypoints, head, None if earlier is None else earlier.pose)

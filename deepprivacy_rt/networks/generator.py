@@ -65,8 +65,8 @@ class Generator(nn.Module):
         self.register_buffer("prior_factor", torch.eye(config.latent))
         w, style = config.width, config.style
         self.rest: Tensor
-        self.register_buffer("rest", torch.tensor(REST), persistent=False)
-        self.stem = conv(4 * 16 + config.keypoints + len(REST), w)
+        self.register_buffer("rest", torch.tensor(REST.openings), persistent=False)
+        self.stem = conv(4 * 16 + config.keypoints + len(REST.openings), w)
         # Starts as nothing: a network that learned without portraits goes on where it was.
         self.hint = conv(config.portrait * 16, w, gain=0.0, bias=False) if config.portrait else None
         self.encode_4 = ResidualBlock(w)
@@ -74,7 +74,7 @@ class Generator(nn.Module):
         self.encode_8 = ResidualBlock(2 * w)
         self.down_16 = conv(2 * w, 4 * w, kernel=4, stride=2)
         self.style = nn.Sequential(
-            nn.Linear(config.latent + 2 * config.keypoints + len(REST) + 4 * w, style),
+            nn.Linear(config.latent + 2 * config.keypoints + len(REST.openings) + 4 * w, style),
             nn.LeakyReLU(0.2),
             nn.Linear(style, style),
         )

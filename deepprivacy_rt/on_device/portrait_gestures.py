@@ -1,4 +1,4 @@
-"""Opening mouths and lowering lids of portraits on the device: see :mod:`deepprivacy_rt.portraits.gestures` and
+"""Mouths and lids of portraits that move, on the device: see :mod:`deepprivacy_rt.portraits.gestures` and
 :mod:`deepprivacy_rt.portraits.lids`, whose geometry and numbers these are, for a batch of faces at once."""
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class DeviceGestures:
         lips = gestures.lips
         self._lips = _Line(lips, device)
         self._dents = torch.from_numpy(gestures.dents).to(device)[None, None, None]
+        self._corners = [(float(x), float(y)) for x, y in (lips[0], lips[-1])]
         self._middle, self._half = float(lips[:, 0].mean()), float(np.ptp(lips[:, 0])) / 2
         self._chin, self._nose = gestures.chin, gestures.nose
         self._eyes = [(eye, _Line(eye.upper, device), _Line(eye.lower, device)) for eye in gestures.eyes]
@@ -37,8 +38,10 @@ class DeviceGestures:
         :param places: (n, g, g, 2) canonical places of faces that do something.
         """
         gap = self._given([host.gap_of(doing) for doing in doings])
-        y, inside, teeth = self._mouth(places[..., 0], places[..., 1], gap)
-        return torch.stack([places[..., 0], y], dim=-1), inside, teeth
+        smile = self._given([doing.smile for doing in doings])
+        x, y = self._unsmiled(places[..., 0], places[..., 1], smile)
+        y, inside, teeth = self._mouth(x, y, gap, smile)
+        return torch.stack([x, y], dim=-1), inside, teeth
 
     def lower_lids(self, images: Tensor, textures: Tensor, where: Tensor, doings: Sequence[Expression]) -> Tensor:
         """Return drawn portraits with their lids lowered, (n, 3, h, w): see :mod:`deepprivacy_rt.portraits.lids`.
@@ -73,7 +76,16 @@ class DeviceGestures:
     def _given(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None, None]
 
-    def _mouth(self, x: Tensor, y: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _unsmiled(self, x: Tensor, y: Tensor, smile: Tensor) -> tuple[Tensor, Tensor]:
+        right, down = torch.zeros_like(x), torch.zeros_like(y)
+        out, up = (smile * one for one in host.SMILE)
+        for (at_x, at_y), side in zip(self._corners, (-out, out), strict=True):
+            off_x, off_y = (x - (at_x + side)) / host.SMILE_REACH[0], (y - (at_y + up)) / host.SMILE_REACH[1]
+            share = torch.exp(-0.5 * (off_x * off_x + off_y * off_y))
+            right, down = right + side * share, down + up * share
+        return x - right, y - down
+
+    def _mouth(self, x: Tensor, y: Tensor, gap: Tensor, smile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         line = self._lips.at(x)
         off = (x - self._middle).abs() / self._half
         lips = (1 - off**2).clamp(0, 1).sqrt()
@@ -86,7 +98,8 @@ class DeviceGestures:
         up = host.UPPER_SHARE * gap * lips * ((y - self._nose) / (line - self._nose)).clamp(0, 1)
         lower_edge, upper_edge = line + parted, line - host.UPPER_SHARE * gap * lips
         inside = ((y - upper_edge) / host.SOFT).clamp(0, 1) * ((lower_edge - y) / host.SOFT).clamp(0, 1) * (off < 1)
-        bite = upper_edge + torch.minimum(lips.new_tensor(host.TEETH), host.BITE * gap * lips)
+        most, part = host.TEETH * (1 + host.SMILE_TEETH * smile), host.BITE + host.SMILE_BITE * smile
+        bite = upper_edge + torch.minimum(most, part * gap * lips)
         teeth = ((bite - y) / host.SOFT).clamp(0, 1) * ((host.TEETH_REACH - off) / host.TEETH_FADE).clamp(0, 1)
         teeth = teeth * (1 - host.LIP_SHADOW * (1 - (y - upper_edge) / host.LIP_SHADOW_REACH).clamp(0, 1))
         below = y > (upper_edge + lower_edge) / 2

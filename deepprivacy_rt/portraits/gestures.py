@@ -1,4 +1,4 @@
-"""Opening mouths of portraits, in canonical coordinates: lips are in one place for all."""
+"""Mouths of portraits that open and smile, in canonical coordinates: lips are in one place for all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,19 @@ JAW_REACH, LIP_REACH = 2.4, 0.35
 """Half widths of the lips beside which the jaw gives way; part of the way to the chin that goes with the lips."""
 BITE, TEETH_REACH, TEETH_FADE = 0.55, 0.95, 0.5
 """Most of a gap that is teeth; half widths of the lips up to which they are seen, and over which they fade."""
+SMILE_BITE, SMILE_TEETH = 0.4, 0.5
+"""How much more of a gap is teeth, and how much more is seen of them at most, in a broad smile."""
 LIP_SHADOW, LIP_SHADOW_REACH = 0.4, 0.04
 """How much darker teeth are below the upper lip, and canonical units down to which that reaches."""
 _TEETH_ENDS, _TEETH_GAP, _GAP_DEPTH, _DEEPER = (0.0, 0.094, 0.166, 0.249), 0.008, 0.4, 0.5
 """Where one tooth ends and the next begins, in canonical units from the middle: widths of 8.5, 6.5 and 7.5 mm, where
 the outer corners of the eyes are 90 mm apart; how wide and how dark gaps are; how much darker teeth are by the corners.
 """
+SMILE = 0.09, -0.085
+"""How far the corners of a mouth are drawn out and up by a broad smile: Face Mesh sees 0.10 and 0.08 in those that it
+takes for one (expressions/face_mesh.py)."""
+SMILE_REACH = 0.17, 0.15
+"""Standard deviations, across and down, of how skin about the corners goes along."""
 SOFT = 0.012
 """Canonical units over which the edge of a mouth is soft."""
 _LEAST_GAP = 0.01
@@ -67,14 +74,27 @@ class Gestures:
 
         :param places: (…, 2) canonical places of a face that does something.
         """
-        x, y = places[..., 0], places[..., 1].copy()
+        x, y = self._unsmiled(places[..., 0], places[..., 1], doing.smile)
         inside = teeth = np.zeros_like(y)
         gap = gap_of(doing)
         if gap > 0:
-            y, inside, teeth = self._mouth(x, y, gap)
+            y, inside, teeth = self._mouth(x, y, gap, doing.smile)
         return np.stack([x, y], axis=-1), inside, teeth
 
-    def _mouth(self, x: Floats, y: Floats, gap: float) -> tuple[Floats, Floats, Floats]:
+    def _unsmiled(self, x: Floats, y: Floats, smile: float) -> tuple[Floats, Floats]:
+        """Return where places would lie without a smile. About each corner all is moved alike, less farther off."""
+        if smile <= 0:
+            return x, y.copy()
+        out, up = (np.float32(smile * one) for one in SMILE)
+        right, down = np.zeros_like(x), np.zeros_like(y)
+        for (at_x, at_y), side in ((self.lips[0], -out), (self.lips[-1], out)):
+            off_x, off_y = (x - (at_x + side)) / SMILE_REACH[0], (y - (at_y + up)) / SMILE_REACH[1]
+            share = np.exp(np.float32(-0.5) * (off_x * off_x + off_y * off_y)).astype(np.float32)
+            right += side * share
+            down += up * share
+        return x - right, y - down
+
+    def _mouth(self, x: Floats, y: Floats, gap: float, smile: float) -> tuple[Floats, Floats, Floats]:
         middle, half = float(self.lips[:, 0].mean()), float(np.ptp(self.lips[:, 0])) / 2
         line = np.interp(x, self.lips[:, 0], self.lips[:, 1]).astype(np.float32)
         off = np.abs(x - middle) / half
@@ -91,7 +111,7 @@ class Gestures:
         upper_edge = line - UPPER_SHARE * gap * lips
         soft = np.float32(SOFT)
         inside = np.clip((y - upper_edge) / soft, 0.0, 1.0) * np.clip((lower_edge - y) / soft, 0.0, 1.0)
-        bite = upper_edge + np.minimum(TEETH, BITE * gap * lips)
+        bite = upper_edge + np.minimum(TEETH * (1 + SMILE_TEETH * smile), (BITE + SMILE_BITE * smile) * gap * lips)
         teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((TEETH_REACH - off) / TEETH_FADE, 0.0, 1.0)
         source = np.where(y > (upper_edge + lower_edge) / 2, np.maximum(y - down, line), np.minimum(y + up, line))
         inside = inside * (off < 1)

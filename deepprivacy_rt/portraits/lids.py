@@ -65,7 +65,7 @@ def closings(doing: Expression) -> tuple[float, float]:
     """Return how far the right and the left lid are lowered, 0 to 1."""
     right, left = (
         min(max((1.0 - open_ / rest - _STILL) / (_SHUT - _STILL), 0.0), 1.0)
-        for open_, rest in zip(doing[1:], REST[1:], strict=True)
+        for open_, rest in zip(doing.openings[1:], REST.openings[1:], strict=True)
     )
     return right, left
 

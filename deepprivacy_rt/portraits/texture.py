@@ -24,7 +24,7 @@ _HARSHNESS = 0.0174
 """Mean slope of the luma per texel of 192, over its mean, that is left before fine detail is raised. Faces of five
 clips have 0.016 to 0.042 in the median (benchmarks/harshness.py)."""
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.30, 0.50
-_VIVID = 1.35
+_VIVID = 1.6
 """The same of a picture that does not move, as parts of these: nothing flickers, and mild faces are alike."""
 _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""

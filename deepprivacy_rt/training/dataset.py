@@ -127,7 +127,8 @@ def pack(folder: Path, output: Path, detector: Detector, mesh: FaceMesh, report:
             jpegs.append(data)
             unit = (found.box.width + found.box.height) / 2
             geometry.append([*found.box.center, unit, roll_of(found.keypoints), *found.keypoints.ravel()])
-            expressions.append(to_expression(openings(mesh.points(picture, crop_of(found.box, found.keypoints)))))
+            done = to_expression(openings(mesh.points(picture, crop_of(found.box, found.keypoints))))
+            expressions.append(done.openings)
     if not names:
         raise TrainingError(f"{folder}: no usable face")
     offsets = np.cumsum([0, *(len(j) for j in jpegs)])

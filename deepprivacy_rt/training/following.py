@@ -14,7 +14,7 @@ from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to
 from deepprivacy_rt.geometry import RegionGeometry
 from deepprivacy_rt.networks.blocks import keypoint_maps
 from deepprivacy_rt.networks.probe import ExpressionProbe
-from deepprivacy_rt.types import Box, Expression
+from deepprivacy_rt.types import Box
 
 _LABELS = 16
 """Generated faces per step that Face Mesh looks at, at most: it runs on the CPU, 2 to 3 ms each."""
@@ -73,11 +73,11 @@ class Follower:
                     read[row] = True
         return torch.tensor(labels, dtype=torch.float32, device=images.device).reshape(-1, 3), read
 
-    def _read(self, picture: Any, box: Box, points: Any) -> Expression | None:
+    def _read(self, picture: Any, box: Box, points: Any) -> tuple[float, float, float] | None:
         if self._mesh is None:
             return None
         try:
-            return to_expression(openings(self._mesh.points(picture, crop_of(box, points))))
+            return to_expression(openings(self._mesh.points(picture, crop_of(box, points)))).openings
         except StageError:
             return None
 

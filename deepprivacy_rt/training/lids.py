@@ -19,7 +19,7 @@ from deepprivacy_rt.expressions.face_mesh import FaceMesh, crop_of, openings, to
 from deepprivacy_rt.geometry import RegionGeometry, transform_points
 from deepprivacy_rt.portraits.lids import EYES
 from deepprivacy_rt.training.following import face_box
-from deepprivacy_rt.types import Expression, Image, Points
+from deepprivacy_rt.types import Image, Points
 
 _BROWS = (52, 65), (282, 295)
 """The lower edges of the right and the left brow, by Face Mesh's numbers."""
@@ -103,8 +103,8 @@ class LidCloser:
             mesh = self._mesh.points(picture, way)
         except StageError:
             return None
-        now = to_expression(openings(mesh))
-        closing = [_part(open_, want) for open_, want in zip(now[1:], Expression(*told)[1:], strict=True)]
+        now = to_expression(openings(mesh)).openings
+        closing = [_part(open_, want) for open_, want in zip(now[1:], told[1:], strict=True)]
         if not any(closing):
             return None
         back = np.linalg.inv(np.vstack([way, [0.0, 0.0, 1.0]]))[:2]

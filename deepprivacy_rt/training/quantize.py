@@ -77,7 +77,7 @@ def _rows(data: FaceData, region: Region, prior: Prior, count: int, bank: Portra
     index = sampler.choose(count)
     geometry = sampler.geometry(index)
     views = sampler.views(index, geometry, sampler.look(count))
-    expression = drawn_doings(torch.tensor(REST), views.expression, sampler.random)
+    expression = drawn_doings(torch.tensor(REST.openings), views.expression, sampler.random)
     told = [_latents(prior, count, seed=5), expression.numpy(), *_hints(prior, views, geometry.mirror, bank)]
     batch = [*_seen(views), *told]
     return [[array[i : i + 1] for array in batch] for i in range(count)]
