@@ -1,9 +1,10 @@
 """The colour of a face's skin, steady over a track.
 
 A network reads it off neck and light anew in every frame, and where a chin hides the neck it guesses: a face that is
-pale in one second is brown in the next. So the colours that it found are averaged over seconds, each with as much
-weight as there is skin of that colour to be seen around the face, and what it draws is brought to the average. Light
-that changes at once is followed at once. docs/adr/0022-complexion.md.
+pale in one second is brown in the next, and where a neck is to be seen, its face is paler than that. So the network's
+colour is brought towards that of the skin below the face, as far as there is any. These colours are averaged over
+seconds, each with as much weight as there is skin of that colour to be seen around the face, and what the network draws
+is brought to the average. Light that changes at once is followed at once. docs/adr/0022-complexion.md.
 
 As blind as the network: all of it follows from its answers and from erased patches.
 """
@@ -28,6 +29,23 @@ TINT_CELLS = 64
 """Side of the grid on which it is told what has the skin's colour."""
 SPREAD = 40.0, 7.0
 """Levels of luma, and of chroma (Cr and Cb), over which a colour ceases to be the skin's."""
+NECK = 0.27, 0.25
+"""Parts of the patch side to either side of the middle, and above the cover's lower end, within which skin is a
+neck's."""
+NECK_OFF, NECK_SPREAD, NECK_LIKE = (-18.0, -3.0, 0.0), (50.0, 8.0, 8.0), (32.0, 6.0, 6.0)
+"""By how much a neck is darker than what a network draws, with standard deviations, in levels of luma, Cr and Cb; and
+those of a neck's colours from their mean."""
+NECK_STEPS, NECK_WIDER = 3, 1.6
+NECK_COLORED = 0.5
+"""Part of the network's saturation, red and yellow, below which it is a grey wall or hair."""
+FACE_OVER_NECK = 0.93, 1.2, 1.05
+"""Luma, Cr and Cb of a face, its brows, eyes and lips included, over its neck's; cheeks alone are 1.03, 1.3 and 1.1."""
+NECK_SURE, NECK_TRUST = (0.08, 0.30), 0.6
+"""Part of the place that is skin from which on it counts, and from which on it counts most; and how much that is."""
+DARK = 8.0
+"""Level of luma below which colours are noise."""
+GREY = 127.5
+"""Cr and Cb of what has no colour."""
 LEAST_SEEN = 1e-3
 """Part of the surroundings that counts as skin even where none is: the first guess is better than none."""
 FLASH = 0.04
@@ -77,14 +95,53 @@ def steadied(
     light = np.asarray(around[..., 0] * known, np.float32)
     if found is None:
         return face, earlier or Complexion(np.zeros(3), 0.0, light, known)
-    seen = float((likeness(around, found) * known).mean()) + LEAST_SEEN
-    color, weight = found.astype(np.float64) * seen, seen
+    wanted = beside_neck(around, known, found)
+    seen = float((likeness(around, wanted) * known).mean()) + LEAST_SEEN
+    color, weight = wanted.astype(np.float64) * seen, seen
     if earlier is not None:
         change = _flash(earlier, light, known)
         color += kept * change * earlier.color
         weight += kept * earlier.weight
     gain = np.clip(color / weight / np.maximum(found, 1.0), 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
     return _tinted(face, patch, found, gain), Complexion(color, weight, light, known)
+
+
+def beside_neck(around: Floats, known: Floats, found: Floats) -> Floats:
+    """Return the colour that a face is to have, (3,) RGB levels, by what is seen of its neck.
+
+    :param around, known: see ``surroundings``. :param found: (3,) what the network drew.
+    """
+    cells = len(known)
+    hidden = np.flatnonzero((known[:, cells * 3 // 8 : cells * 5 // 8] < 0.5).all(axis=1))
+    lowest = int(hidden[-1]) if len(hidden) else cells // 2
+    off = np.abs(np.arange(cells) - (cells - 1) / 2) < NECK[0] * cells
+    place = known * (off & (np.arange(cells)[:, None] > lowest - NECK[1] * cells))
+    drawn = to_ycc(found)
+    colored = np.ones_like(known)
+    for channel, sign in ((1, 1.0), (2, -1.0)):
+        own = sign * (drawn[channel] - GREY) / max(float(drawn[0]), DARK)
+        seen = (
+            np.float32(sign) * (around[..., channel] - np.float32(GREY)) / np.maximum(around[..., 0], np.float32(DARK))
+        )
+        colored = colored * (seen > NECK_COLORED * own)
+    far = (((around - (drawn + np.array(NECK_OFF, np.float32))) / np.array(NECK_SPREAD, np.float32)) ** 2).sum(axis=-1)
+    place_of_skin = place * colored
+    share, color = np.exp(-0.5 * far) * place_of_skin, drawn
+    for _ in range(NECK_STEPS):
+        color = (around * share[..., None]).sum(axis=(0, 1)) / max(float(share.sum()), 1e-6)
+        alike = (((around - color) / np.array(NECK_LIKE, np.float32)) ** 2).sum(axis=-1)
+        share = np.exp(-0.5 * (alike + far / NECK_WIDER)) * place_of_skin
+    sure = (float(share.sum()) / max(float(place.sum()), 1.0) - NECK_SURE[0]) / (NECK_SURE[1] - NECK_SURE[0])
+    trust = NECK_TRUST * min(max(sure, 0.0), 1.0)
+    grey = np.array([0.0, GREY, GREY], np.float32)
+    wanted = grey + (color - grey) * np.array(FACE_OVER_NECK, np.float32)
+    return from_ycc(np.asarray(drawn + trust * (wanted - drawn), np.float32))
+
+
+def from_ycc(color: Floats) -> Floats:
+    """Return the RGB colour of luma, Cr and Cb, (3,) levels."""
+    pixel = cv2.cvtColor(color.reshape(1, 1, 3) / np.float32(255), cv2.COLOR_YCrCb2RGB)
+    return np.asarray(np.clip(pixel[0, 0] * np.float32(255), 0, 255), np.float32)
 
 
 def to_ycc(color: Floats) -> Floats:

@@ -13,9 +13,20 @@ from torch.nn import functional as F
 from deepprivacy_rt.generators.complexion import (
     AGREEING,
     CELLS,
+    DARK,
+    FACE_OVER_NECK,
     FLASH,
     LARGEST_GAIN,
     LEAST_SEEN,
+    NECK,
+    NECK_COLORED,
+    NECK_LIKE,
+    NECK_OFF,
+    NECK_SPREAD,
+    NECK_STEPS,
+    NECK_SURE,
+    NECK_TRUST,
+    NECK_WIDER,
     SPREAD,
     TINT_CELLS,
     memory,
@@ -68,10 +79,11 @@ class Complexions:
         is_seen &= sound
         around, known = surroundings(patches)
         light = around[:, :1] * known
-        seen = (likeness(around, found) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
+        wanted = beside_neck(around, known, found)
+        seen = (likeness(around, wanted) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
         gains = []
         for row, track in enumerate(tracks):
-            color, weight = (torch.where(is_seen[row], one, 0) for one in (found[row] * seen[row], seen[row]))
+            color, weight = (torch.where(is_seen[row], one, 0) for one in (wanted[row] * seen[row], seen[row]))
             earlier = before.get(track) if goes_on[row] else None
             if earlier is not None:
                 change = _flash(earlier, light[row], known[row])
@@ -96,6 +108,35 @@ def _skin(faces: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
     coarse = F.interpolate(faces, skin.shape[2:], mode="area")
     weight = skin.sum(dim=(1, 2, 3))
     return (coarse * skin).sum(dim=(2, 3)) / weight.clamp(min=1)[:, None], weight >= 1
+
+
+def beside_neck(around: Tensor, known: Tensor, found: Tensor) -> Tensor:
+    """Return the colours that faces are to have, (n, 3) RGB levels, by what is seen of their necks: see the host's."""
+    cells = known.shape[2]
+    ticks = torch.arange(cells, device=known.device)
+    hidden = (known[:, 0, :, cells * 3 // 8 : cells * 5 // 8] < 0.5).all(dim=2)
+    lowest = torch.where(hidden.any(dim=1), torch.where(hidden, ticks, -1).amax(dim=1), cells // 2)
+    off = (ticks - (cells - 1) / 2).abs() < NECK[0] * cells
+    low = ticks[None, :] > lowest[:, None] - NECK[1] * cells
+    place = known * (low[:, None, :, None] & off)
+    drawn = to_ycc(found[:, :, None, None])
+
+    def levels(values: tuple[float, float, float]) -> Tensor:
+        return around.new_tensor(values)[None, :, None, None]
+
+    seen, own = (one / one[:, :1].clamp(min=DARK) for one in (around, drawn))
+    colored = (seen[:, 1:2] > NECK_COLORED * own[:, 1:2]) & (seen[:, 2:] < NECK_COLORED * own[:, 2:])
+    far = (((around - (drawn + levels(NECK_OFF))) / levels(NECK_SPREAD)) ** 2).sum(dim=1, keepdim=True)
+    share, color = torch.exp(-0.5 * far) * place * colored, drawn
+    for _ in range(NECK_STEPS):
+        total = share.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+        color = (around * share).sum(dim=(2, 3), keepdim=True) / total
+        alike = (((around - color) / levels(NECK_LIKE)) ** 2).sum(dim=1, keepdim=True)
+        share = torch.exp(-0.5 * (alike + far / NECK_WIDER)) * place * colored
+    part = share.sum(dim=(1, 2, 3)) / place.sum(dim=(1, 2, 3)).clamp(min=1)
+    trust = NECK_TRUST * ((part - NECK_SURE[0]) / (NECK_SURE[1] - NECK_SURE[0])).clamp(0, 1)
+    wanted = drawn + trust[:, None, None, None] * (color * levels(FACE_OVER_NECK) - drawn)
+    return to_rgb(wanted)[:, :, 0, 0].clamp(0, 255)
 
 
 def surroundings(patches: Patches) -> tuple[Tensor, Tensor]:
