@@ -111,31 +111,38 @@ def beside_neck(around: Floats, known: Floats, found: Floats) -> Floats:
 
     :param around, known: see ``surroundings``. :param found: (3,) what the network drew.
     """
-    cells = len(known)
-    hidden = np.flatnonzero((known[:, cells * 3 // 8 : cells * 5 // 8] < 0.5).all(axis=1))
-    lowest = int(hidden[-1]) if len(hidden) else cells // 2
-    off = np.abs(np.arange(cells) - (cells - 1) / 2) < NECK[0] * cells
-    place = known * (off & (np.arange(cells)[:, None] > lowest - NECK[1] * cells))
-    drawn = to_ycc(found)
-    colored = np.ones_like(known)
-    for channel, sign in ((1, 1.0), (2, -1.0)):
-        own = sign * (drawn[channel] - GREY) / max(float(drawn[0]), DARK)
-        seen = (
-            np.float32(sign) * (around[..., channel] - np.float32(GREY)) / np.maximum(around[..., 0], np.float32(DARK))
-        )
-        colored = colored * (seen > NECK_COLORED * own)
+    place, drawn = _below(known), to_ycc(found)
+    skin = place * _as_colored(around, drawn)
     far = (((around - (drawn + np.array(NECK_OFF, np.float32))) / np.array(NECK_SPREAD, np.float32)) ** 2).sum(axis=-1)
-    place_of_skin = place * colored
-    share, color = np.exp(-0.5 * far) * place_of_skin, drawn
+    share, color = np.exp(-0.5 * far) * skin, drawn
     for _ in range(NECK_STEPS):
         color = (around * share[..., None]).sum(axis=(0, 1)) / max(float(share.sum()), 1e-6)
         alike = (((around - color) / np.array(NECK_LIKE, np.float32)) ** 2).sum(axis=-1)
-        share = np.exp(-0.5 * (alike + far / NECK_WIDER)) * place_of_skin
+        share = np.exp(-0.5 * (alike + far / NECK_WIDER)) * skin
     sure = (float(share.sum()) / max(float(place.sum()), 1.0) - NECK_SURE[0]) / (NECK_SURE[1] - NECK_SURE[0])
     trust = NECK_TRUST * min(max(sure, 0.0), 1.0)
     grey = np.array([0.0, GREY, GREY], np.float32)
     wanted = grey + (color - grey) * np.array(FACE_OVER_NECK, np.float32)
     return from_ycc(np.asarray(drawn + trust * (wanted - drawn), np.float32))
+
+
+def _below(known: Floats) -> Floats:
+    """Return which known cells lie where a neck is: below the cover, and beside its lower end."""
+    cells = len(known)
+    hidden = np.flatnonzero((known[:, cells * 3 // 8 : cells * 5 // 8] < 0.5).all(axis=1))
+    lowest = int(hidden[-1]) if len(hidden) else cells // 2
+    beside = np.abs(np.arange(cells) - (cells - 1) / 2) < NECK[0] * cells
+    low = np.arange(cells)[:, None] > lowest - NECK[1] * cells
+    return np.asarray(known * (beside & low), np.float32)
+
+
+def _as_colored(around: Floats, drawn: Floats) -> NDArray[np.bool_]:
+    """Return which cells are half as saturated as a colour, (3,) luma, Cr and Cb, in red and in yellow."""
+    own, seen = (
+        (part[..., 1:] - np.float32(GREY)) / np.maximum(part[..., :1], np.float32(DARK)) for part in (drawn, around)
+    )
+    signs = np.array([1.0, -1.0], np.float32)
+    return np.asarray((signs * seen > NECK_COLORED * signs * own).all(axis=-1))
 
 
 def from_ycc(color: Floats) -> Floats:
