@@ -24,13 +24,13 @@ _HARSHNESS = 0.018
 """Mean slope of the luma per texel of 192, over its mean, that is left before fine detail is raised. Faces of five
 clips have 0.016 to 0.042 in the median (benchmarks/harshness.py)."""
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.30, 0.50
-_VIVID = 1.45
+_VIVID = 1.35
 """The same of a picture that does not move, as parts of these: nothing flickers, and mild faces are alike."""
 _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
-_FINE_BLUR, _FINE = 0.7, 0.0236
+_FINE_BLUR, _FINE = 0.7, 0.0256
 """Texels of 192 over which detail is fine, and how much of it is added: in the mean, over the mean luma of the face."""
 _LEAST_GAIN, _MOST_GAIN = 1.5, 6.0
 """By how much fine detail is raised, at least and at most: what a picture hardly has is noise."""
