@@ -21,10 +21,10 @@ from deepprivacy_rt.realtime.immediate import Immediate
 from deepprivacy_rt.realtime.presenter import Presenter, PresenterSettings
 from deepprivacy_rt.sinks.live_encoding import LivePicture
 from deepprivacy_rt.sinks.live_spec import carries_sound, create_live_sink, parse_live_sink, with_size
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.sources.live import SourceState
 from deepprivacy_rt.sources.live_spec import LiveSpec, parse_live_source
 from deepprivacy_rt.tracking import LookaheadTracker, OnlineTracker, TrackerSettings
-from deepprivacy_rt.types import Sound
 from deepprivacy_rt.weights import Weights
 
 

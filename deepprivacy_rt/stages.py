@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Replacement, SafeFrame, Sound
+from deepprivacy_rt.sound import Sound
+from deepprivacy_rt.types import Detection, FacePatch, FaceTrack, Frame, Replacement, SafeFrame
 
 
 class Source(Protocol):

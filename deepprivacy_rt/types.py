@@ -24,13 +24,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 """(h, w) bool."""
 Points: TypeAlias = NDArray[np.float32]
 """(n, 2) float32: x, y."""
-Samples: TypeAlias = NDArray[np.int16]
-"""(n, 2) int16: left, right."""
 Affine: TypeAlias = NDArray[np.float64]
 """(2, 3) float64: maps column vectors (x, y, 1)."""
-
-SOUND_RATE = 48_000
-"""Samples of sound per second."""
 
 KEYPOINT_NAMES = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")
 """The six sparse keypoints, in the order of ``Detection.keypoints``: eye centres, nose tip, mouth centre, tragions."""
@@ -111,29 +106,6 @@ class SafeFrame:
         _check_image(self.image, "safe image")
         if self.cover.dtype != np.bool_ or self.cover.shape != self.image.shape[:2]:
             raise ValueError(f"cover must be {self.image.shape[:2]} bool, not {self.cover.shape} {self.cover.dtype}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sound:
-    """A short piece of sound, just as it was captured: a voice identifies.
-
-    :ivar samples: (n, 2) int16 C-contiguous, left and right, ``SOUND_RATE`` per second.
-    :ivar time: ``time.monotonic()`` when the first sample was captured, in seconds.
-    """
-
-    samples: Samples
-    time: float
-
-    def __post_init__(self) -> None:
-        samples = self.samples
-        stereo = samples.ndim == 2 and samples.shape[1] == 2 and len(samples) > 0
-        if samples.dtype != np.int16 or not stereo or not samples.flags.c_contiguous:
-            raise ValueError(f"sound must be (n, 2) int16 C-contiguous, not {samples.shape} {samples.dtype}")
-
-    @property
-    def end(self) -> float:
-        """``time.monotonic()`` after the last sample."""
-        return self.time + len(self.samples) / SOUND_RATE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

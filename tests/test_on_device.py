@@ -264,7 +264,7 @@ def test_an_uncertain_face_is_filled_as_on_the_host() -> None:
     assert np.abs(safe.image.astype(int) - expected.image)[safe.cover].mean() < 2.0
 
 
-def test_an_uncertain_face_gets_a_plain_fill_and_the_network_never_hears_of_it() -> None:
+def test_an_uncertain_face_gets_a_fill_and_the_network_never_hears_of_it() -> None:
     seen: list[int] = []
 
     def draw(image: Tensor) -> Tensor:

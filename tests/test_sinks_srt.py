@@ -22,7 +22,7 @@ from deepprivacy_rt.sinks.live_encoding import LivePicture
 from deepprivacy_rt.sinks.live_spec import parse_live_sink
 from deepprivacy_rt.sinks.srt_output import SrtOutput
 from deepprivacy_rt.sinks.stream import StreamSettings, StreamSink
-from deepprivacy_rt.types import Sound
+from deepprivacy_rt.sound import Sound
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from deepprivacy_rt.realtime.presenter import Presenter, PresenterSettings
 from deepprivacy_rt.sinks.live_encoding import LivePicture
 from deepprivacy_rt.sinks.live_recording import RecordingSettings, RecordingSink
 from deepprivacy_rt.sinks.sound_track import SoundTrack
+from deepprivacy_rt.sound import SOUND_RATE, Samples, Sound
 from deepprivacy_rt.sources.microphone import Microphone
 from deepprivacy_rt.sources.stream_clock import StreamClock
 from deepprivacy_rt.stages import Sink, SoundSink
-from deepprivacy_rt.types import SOUND_RATE, SafeFrame, Samples, Sound
+from deepprivacy_rt.types import SafeFrame
 
 PIECE = 960
 

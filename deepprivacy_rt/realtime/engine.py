@@ -24,8 +24,9 @@ from deepprivacy_rt.realtime.latest import LatestSlot
 from deepprivacy_rt.realtime.presenter import Presenter
 from deepprivacy_rt.realtime.stats import Counts, LiveStatus
 from deepprivacy_rt.runtimes.heap import freeze_heap, give_back_memory
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.stages import Detector, Source
-from deepprivacy_rt.types import Frame, SafeFrame, Sound
+from deepprivacy_rt.types import Frame, SafeFrame
 
 _MOST_BYTES = 128 << 20
 _POLL_SECONDS = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from deepprivacy_rt.types import SOUND_RATE, Sound
+from deepprivacy_rt.sound import SOUND_RATE, Sound
 
 LEAD_S = 0.1
 """How much earlier than its picture sound is handed on: else a muxer would keep pictures back until their sound is

@@ -18,8 +18,9 @@ from deepprivacy_rt.realtime.latest import LatestSlot
 from deepprivacy_rt.realtime.lip_sync import LipSync
 from deepprivacy_rt.realtime.slate import slate
 from deepprivacy_rt.realtime.stats import Counts, Meter, OutputStatus
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.stages import Sink, SoundSink
-from deepprivacy_rt.types import SafeFrame, Sound
+from deepprivacy_rt.types import SafeFrame
 
 _GAPS = 2.5
 """Times the usual gap between two frames after which none will come, it seems."""

@@ -24,7 +24,8 @@ from typing import IO, cast
 
 import deepprivacy_rt
 from deepprivacy_rt.sinks import wire
-from deepprivacy_rt.types import Image, Samples
+from deepprivacy_rt.sound import Samples
+from deepprivacy_rt.types import Image
 
 _QUEUE = 2
 _SOUNDS = 256  # pieces; for as long as it takes to notice that the child hangs

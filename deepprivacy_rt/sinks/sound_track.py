@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from deepprivacy_rt.types import SOUND_RATE, Samples
+from deepprivacy_rt.sound import SOUND_RATE, Samples
 
 _BITRATE = 128_000
 _BLOCK = 1024

@@ -6,7 +6,7 @@ import time
 
 from deepprivacy_rt.errors import SinkError
 from deepprivacy_rt.sinks.child_sink import ChildSink
-from deepprivacy_rt.types import Sound
+from deepprivacy_rt.sound import Sound
 
 _PAUSE_S = 0.5
 """So long the sound may be late before the child puts silence in its place; pictures wait for it in the muxer."""

@@ -16,7 +16,8 @@ from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from deepprivacy_rt.types import Image, Samples
+from deepprivacy_rt.sound import Samples
+from deepprivacy_rt.types import Image
 
 HEADER = struct.Struct("<BqII")  # kind, microseconds, columns, rows
 _SILENT_PICTURE, _PICTURE, _SOUND = range(3)

@@ -13,8 +13,9 @@ from fractions import Fraction
 from typing import Literal, NamedTuple, TypeVar
 
 from deepprivacy_rt.errors import SourceError
+from deepprivacy_rt.sound import Samples, Sound
 from deepprivacy_rt.sources.newest import Newest
-from deepprivacy_rt.types import Frame, Image, Samples, Sound
+from deepprivacy_rt.types import Frame, Image
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 _WAIT_PART = 0.1

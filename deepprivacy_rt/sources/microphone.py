@@ -13,9 +13,9 @@ import av
 
 from deepprivacy_rt.errors import EnvironmentProblem, SourceError
 from deepprivacy_rt.media.container import reason, shown
+from deepprivacy_rt.sound import SOUND_RATE, Sound
 from deepprivacy_rt.sources.sound import SoundDecoder
 from deepprivacy_rt.sources.stream_clock import StreamClock
-from deepprivacy_rt.types import SOUND_RATE, Sound
 
 _FORMATS = {"linux": ("alsa", "{}"), "darwin": ("avfoundation", "none:{}"), "win32": ("dshow", "audio={}")}
 """By ``sys.platform``: FFmpeg's format that reads microphones there, and how it wants them named."""

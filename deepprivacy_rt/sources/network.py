@@ -14,10 +14,10 @@ from deepprivacy_rt.errors import UsageError
 from deepprivacy_rt.media.colour import ToRgb, tags_of
 from deepprivacy_rt.media.container import main_video_stream, reason
 from deepprivacy_rt.media.redaction import PASSWORD_VARIABLE, USER_VARIABLE, Address
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.sources.lateness import TOLERANCE_S, Lateness
 from deepprivacy_rt.sources.live import ConnectionLost, HopelessError, LiveSource, Picture, SourceState
 from deepprivacy_rt.sources.stream_sound import StreamSound
-from deepprivacy_rt.types import Sound
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from deepprivacy_rt.errors import SourceError
 from deepprivacy_rt.media.container import shown
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.sources.file import FileSource
 from deepprivacy_rt.sources.live import HopelessError, LiveSource, Picture, SourceState
 from deepprivacy_rt.sources.sound import FileSound
-from deepprivacy_rt.types import Sound
 
 _BEHIND_NS = 1_000_000_000
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import av
 
 from deepprivacy_rt.media.container import open_input
-from deepprivacy_rt.types import SOUND_RATE, Samples
+from deepprivacy_rt.sound import SOUND_RATE, Samples
 
 _PIECE = SOUND_RATE // 50
 

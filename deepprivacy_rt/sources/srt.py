@@ -13,9 +13,9 @@ from deepprivacy_rt.media.libsrt import SrtMissing
 from deepprivacy_rt.media.redaction import PASSWORD_VARIABLE
 from deepprivacy_rt.media.srt import SrtConnection, SrtPort, SrtRefused, pyav_speaks_srt
 from deepprivacy_rt.media.srt_address import parse_srt
+from deepprivacy_rt.sound import Sound
 from deepprivacy_rt.sources.live import ConnectionLost, HopelessError, Picture, SourceState
 from deepprivacy_rt.sources.network import NetworkSource, check_host
-from deepprivacy_rt.types import Sound
 
 
 class SrtSource(NetworkSource):

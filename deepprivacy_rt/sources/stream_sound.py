@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import av
 
+from deepprivacy_rt.sound import SOUND_RATE, Samples
 from deepprivacy_rt.sources.sound import SoundDecoder
 from deepprivacy_rt.sources.stream_clock import StreamClock
-from deepprivacy_rt.types import SOUND_RATE, Samples
 
 _APART_S = 1.0
 
