@@ -81,6 +81,12 @@ def test_every_portrait_says_where_it_comes_from_and_depicts_nobody(shared: Path
     for source in bank().sources:
         assert all(source[key] == records[source["file"]][key] for key in ("licence", "made_by", "source", "sha256"))
         assert source["licence"].split()[0] in ("MIT", "CC0", "CC0-1.0")
+    card = (Path(__file__).parents[1] / "weights" / "portraits.md").read_text()
+    rows = [[cell.strip(" `…") for cell in line.split("|")[1:-1]] for line in card.splitlines() if ".jpg` |" in line]
+    assert rows == [
+        [str(number), one["file"], one["source"], one["licence"], one["made_by"], one["sha256"][:16]]
+        for number, one in enumerate(bank().sources)
+    ]
 
 
 @pytest.mark.parametrize("yaw", [-0.6, -0.2, 0.0, 0.4])

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepprivacy_rt.build_generator import make_wardrobes
+from deepprivacy_rt.config import FaceConfig
 from deepprivacy_rt.portraits.bank import read_portraits
 from deepprivacy_rt.portraits.texture import FINER, Texture, harshness
 from deepprivacy_rt.weights import Weights
@@ -100,3 +102,28 @@ def test_pictures_of_much_and_of_little_detail_end_with_about_as_much() -> None:
     assert plain(sharp) > 1.9 * plain(soft)
     made = [grain_of(Texture.of(one, bank.cover)) for one in (soft, sharp)]
     assert made[1] < 1.5 * made[0]
+
+
+def test_a_coloured_light_is_half_as_coloured_on_skin_and_as_before_beside_it() -> None:
+    skin = np.array([190, 150, 125], np.uint8)
+    picture = np.full((SIZE, SIZE, 3), skin, np.uint8)
+    picture[50:70, 50:70] = picture[120:140, 50:70] = (220, 175, 95)
+    cover = COVER.copy()
+    cover[100:, :, 1] = 0.0  # lips, say
+    made = Texture.of(picture, cover).soft.astype(float)
+
+    def yellow(image: np.ndarray, top: int) -> float:
+        place, plain = image[top : top + 20, 50:70].mean(axis=(0, 1)), image[20:40, 100:180].mean(axis=(0, 1))
+        return float((place[2] / place[0]) / (plain[2] / plain[0]))
+
+    on_skin, beside = (1 - yellow(made, top) for top in (50, 120))
+    assert 0 < on_skin < 0.65 * beside
+
+
+def test_faces_of_256_pixels_get_more_detail() -> None:
+    made = []
+    for model in ("face128", "face256"):
+        wardrobe = make_wardrobes(FaceConfig(model=model), Weights(), b"salt")(30.0)
+        faces = (wardrobe._made(one, one.place, one.head) for one in wardrobe.bank.portraits[:8])
+        made.append(np.mean([grain_of(face.texture) for face in faces]))
+    assert 1.02 < made[1] / made[0] < 1.12

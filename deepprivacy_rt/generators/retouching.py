@@ -1,7 +1,7 @@
-"""What a network painted around portraits, retouched: the track's complexion, plain walls, fine detail.
+"""What a network painted around portraits, retouched: the track's complexion, plain walls, outlines, fine detail.
 
 Done where a face is drawn, before it is calmed over time, and so not again for every frame in which it is shown.
-docs/adr/0022-complexion.md, 0027-backdrop.md, 0028-calmer-faces.md.
+docs/adr/0022-complexion.md, 0027-backdrop.md, 0028-calmer-faces.md, 0035-outlines.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from deepprivacy_rt.generators.backdrop import with_backdrop
 from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
+from deepprivacy_rt.generators.outline import outlined
 from deepprivacy_rt.generators.posing import new_part
 from deepprivacy_rt.generators.rest import is_continued
 from deepprivacy_rt.generators.steady import is_sound
@@ -84,7 +85,7 @@ class RetouchingGenerator:
         face, skin = steadied(answer.image, patch, shown, known, self._kept**frames)
         face, wall = with_backdrop(face, patch, skin.skin, wall, part, shown)
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
-        return replace(answer, image=crisp(face))
+        return replace(answer, image=crisp(outlined(face, wall, patch.mask)))
 
 
 def _shown(patch: FacePatch) -> Floats:

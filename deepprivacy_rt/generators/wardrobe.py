@@ -25,7 +25,7 @@ _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
 _SIMILAR_TONE = 0.42
 """Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
-_LEAST_CHOICE, _CHOICE = 6, 0.5
+_LEAST_CHOICE, _CHOICE = 6, 0.75
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
 too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
 _REMEMBERED = 512
@@ -47,6 +47,7 @@ class Wardrobe:
     :param portrait: all identities get this one, by its number; None: drawn.
     :param group: of which portraits one is drawn, as in ``Portrait.group``; None: of all.
     :param still: for a single picture, in which nothing can flicker: faces have more contrast.
+    :param detail: how much more fine detail faces have than is usual, a factor.
     :ivar trial: the face that whoever is new tries on: of mean shape, and the same for all, so it tells nothing.
     """
 
@@ -58,8 +59,9 @@ class Wardrobe:
         *,
         group: str | None = None,
         still: bool = False,
+        detail: float = 1.0,
     ) -> None:
-        self.bank, self._still = bank, still
+        self.bank, self._still, self._detail = bank, still, detail
         self._group = {one for one, drawn in enumerate(bank.portraits) if group in (None, drawn.group)}
         self._salt, self._portrait = salt, portrait
         self._mean_place = np.mean([one.place for one in bank.portraits], axis=0)
@@ -93,7 +95,7 @@ class Wardrobe:
         self._faces[identity] = self._made(portrait, np.asarray(place, np.float32), head)
 
     def _made(self, portrait: Portrait, place: Floats, head: NDArray[np.float64]) -> Face:
-        texture = Texture.of(portrait.texture, self.bank.cover, still=self._still)
+        texture = Texture.of(portrait.texture, self.bank.cover, still=self._still, detail=self._detail)
         return Face(texture, Relief.of(place), head)
 
     def forget(self, shown: int) -> None:

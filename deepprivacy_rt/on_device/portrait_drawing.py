@@ -108,8 +108,8 @@ class PortraitDrawer:
     def hints(self, drawing: Drawing) -> Tensor:
         """Return what the network is told of portraits, (n, 2, s, s): see :mod:`deepprivacy_rt.portraits.hint`."""
         weight = drawing.skin.sum(dim=(1, 2, 3)).clamp(min=1e-3)
-        skin = ((_luma(drawing.coarse) * drawing.skin).sum(dim=(1, 2, 3)) / weight).clamp(min=1)
-        light = (_luma(drawing.image) / skin[:, None, None, None] - 1).clamp(-MOST, MOST) * drawing.share
+        skin = ((luma(drawing.coarse) * drawing.skin).sum(dim=(1, 2, 3)) / weight).clamp(min=1)
+        light = (luma(drawing.image) / skin[:, None, None, None] - 1).clamp(-MOST, MOST) * drawing.share
         return F.avg_pool2d(torch.cat([light, drawing.share], dim=1), self.side // self.size)
 
     def tones(self, faces: Tensor, drawing: Drawing) -> Tensor:
@@ -235,7 +235,7 @@ def _sampled(maps: Tensor, where: Tensor, outside: str = "border") -> Tensor:
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
-def _luma(image: Tensor) -> Tensor:
+def luma(image: Tensor) -> Tensor:
     weights = image.new_tensor(_LUMA)[None, :, None, None]
     return (image * weights).sum(dim=1, keepdim=True).round()
 

@@ -28,6 +28,9 @@ _VIVID = 1.35
 """The same of a picture that does not move, as parts of these: nothing flickers, and mild faces are alike."""
 _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
+_HUES = 0.5
+"""How much of what a skin's places differ in hue is left: on a skin of another tone, a warm light is a yellow spot."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
 _FINE_BLUR, _FINE = 0.7, 0.0256
@@ -50,14 +53,17 @@ class Texture:
     cover: Floats
 
     @classmethod
-    def of(cls, image: Image, cover: Floats, *, still: bool = False) -> Texture:
-        """Return the texture of a (t, t, 3) uint8 RGB picture. :param still: for a picture that does not move."""
+    def of(cls, image: Image, cover: Floats, *, still: bool = False, detail: float = 1.0) -> Texture:
+        """Return the texture of a (t, t, 3) uint8 RGB picture.
+
+        :param still: for a picture that does not move. :param detail: factor by which more of it is raised than usual.
+        """
         level = _level(image, cover[..., 1:])
         cover = np.asarray(cover * (1 - strands(image, level, cover)[..., None]), np.float32)
         vivid = _VIVID if still else 1.0
         mild = _mild(image, level, cover, vivid)
         smooth = cv2.GaussianBlur(mild, (0, 0), _FINE_BLUR)
-        gain = _fine_gain(mild, smooth, cover[..., 0] > 0.5, vivid)
+        gain = detail * _fine_gain(mild, smooth, cover[..., 0] > 0.5, vivid)
         sharp = cv2.addWeighted(mild, 1.0 + gain, smooth, -gain, 0.0)
         fine = cv2.resize(sharp, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
         return cls(np.asarray(fine, np.uint8), np.asarray(cv2.blur(mild, (_SOFT, _SOFT)), np.uint8), cover)
@@ -66,9 +72,15 @@ class Texture:
 def _mild(image: Image, level: Floats, cover: Floats, vivid: float) -> Image:
     found = max(harshness(image, cover[..., 0] > 0.5), 1e-6)
     contrast = vivid * min(max(_HARSHNESS / found, _LEAST_CONTRAST), _MOST_CONTRAST)
-    off = image - level
+    off = _evened(image - level, level, cover[..., 1:])
     mild = level + contrast * (np.minimum(off, 0) * _DARK + np.maximum(off, 0) / _DARK)
     return np.asarray(np.rint(np.clip(mild, 0, 255)), np.uint8)
+
+
+def _evened(off: Floats, level: Floats, skin: Floats) -> Floats:
+    """Return differences from a light, (t, t, 3), with less of another hue than its own where there is skin."""
+    grey = level * ((off @ _LUMA) / np.maximum(level @ _LUMA, 1))[..., None]
+    return np.asarray(off + (1 - _HUES) * skin * (grey - off), np.float32)
 
 
 def _fine_gain(image: Image, smooth: Image, inside: NDArray[np.bool_], vivid: float) -> float:
