@@ -126,27 +126,27 @@ def test_faces_with_portraits_have_it() -> None:
 
 def test_a_wall_comes_and_goes_by_and_by() -> None:
     drawn, given, skin = smeared(), patch(), np.array(SKIN)
-    _, full = with_backdrop(drawn, given, skin)
-    _, begun = with_backdrop(drawn, given, skin, np.zeros_like(full), 0.25)
+    _, full, _ = with_backdrop(drawn, given, skin)
+    _, begun, _ = with_backdrop(drawn, given, skin, np.zeros_like(full), 0.25)
     assert np.allclose(begun, 0.25 * full, atol=1e-6) and full.max() > 0.9
     rough = patch(rough=60)
-    fading, left = with_backdrop(drawn, rough, skin, full, 0.25)
+    fading, left, _ = with_backdrop(drawn, rough, skin, full, 0.25)
     assert left.max() > 0.7 and not np.array_equal(fading, drawn)
 
 
 def test_a_wall_that_is_hidden_fades_without_a_shadow() -> None:
     drawn, skin = smeared(), np.array(SKIN)
-    _, full = with_backdrop(drawn, patch(), skin)
+    _, full, _ = with_backdrop(drawn, patch(), skin)
     covered = patch(SKIN, SKIN)  # by a hand, say
-    made, _ = with_backdrop(drawn, covered, skin, full, 0.3)
+    made, _, _ = with_backdrop(drawn, covered, skin, full, 0.3)
     assert np.abs(made[behind(covered)].astype(int) - SKIN).mean() < 40
     nothing = dataclasses.replace(patch(), image=np.zeros_like(drawn), mask=np.ones((SIZE, SIZE), bool))
-    made, left = with_backdrop(drawn, nothing, skin, full, 0.3)
+    made, left, _ = with_backdrop(drawn, nothing, skin, full, 0.3)
     assert np.array_equal(made, drawn) and not left.any()
     levels, unseen = torch.from_numpy(drawn).permute(2, 0, 1)[None].float(), torch.ones(1, 1, SIZE, SIZE, dtype=bool)
     backdrop, earlier = Backdrop(SIZE, torch.device("cpu")), [torch.from_numpy(full)[None]]
     patches = Patches(torch.zeros(1, 3, SIZE, SIZE), unseen)
-    found, _ = backdrop.behind(levels, patches, torch.tensor([SKIN], dtype=torch.float32), earlier, 0.3)
+    found, _, _ = backdrop.behind(levels, patches, torch.tensor([SKIN], dtype=torch.float32), earlier, 0.3)
     assert torch.equal(found, levels)
 
 
@@ -200,9 +200,9 @@ def test_a_device_does_the_same(right: Sequence[int], rough: float, shown: Float
     patches, skins = Patches(image.float(), mask), torch.tensor([SKIN], dtype=torch.float32)
     backdrop, was, before = Backdrop(SIZE, torch.device("cpu")), None, None
     for part in (1.0, 0.3):
-        expected, was = with_backdrop(drawn, given, np.array(SKIN), None if was is None else 0 * was, part, shown)
+        expected, was, _ = with_backdrop(drawn, given, np.array(SKIN), None if was is None else 0 * was, part, shown)
         oval_there = None if shown is None else torch.from_numpy(shown)[None, None]
-        found, shares = backdrop.behind(faces.float(), patches, skins, [before], part, oval_there)
+        found, shares, _ = backdrop.behind(faces.float(), patches, skins, [before], part, oval_there)
         before = 0 * shares[0]
         difference = np.abs(found[0].permute(1, 2, 0).numpy() - expected.astype(int))[given.mask]
         assert difference.mean() < 0.5 and np.quantile(difference, 0.99) < 8

@@ -16,14 +16,20 @@ GRID = 64
 SKIN, HAIR, GREY, BLACK = (206, 168, 148), (40, 32, 30), (206, 208, 210), (24, 26, 30)
 
 
-def scene(size: int, inside: tuple[int, ...], wall: tuple[int, ...], soft: float = 0.035) -> tuple[Image, Floats]:
-    """A head as a network paints it, and where a wall was continued. :param soft: deviation of its edge, in sides."""
+def scene(
+    size: int, inside: tuple[int, ...], wall: tuple[int, ...], soft: float = 0.035
+) -> tuple[Image, Floats, Floats]:
+    """A head as a network paints it, where a wall was continued, and its colours.
+
+    :param soft: deviation of the head's edge, in sides.
+    """
     oval = np.zeros((size, size), np.float32)
     cv2.ellipse(oval, (size // 2, size // 2), (round(0.25 * size), round(0.36 * size)), 0, 0, 360, 1.0, cv2.FILLED)
     there = cv2.GaussianBlur(oval, (0, 0), soft * size)
     image = np.array(wall, np.float32) + there[..., None] * (np.array(inside, np.float32) - np.array(wall, np.float32))
     coarse = cv2.resize(there, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    return np.rint(image).astype(np.uint8), np.asarray(coarse < 0.15, np.float32)
+    color = np.full((GRID, GRID, 3), wall, np.float32)
+    return np.rint(image).astype(np.uint8), np.asarray(coarse < 0.15, np.float32), color
 
 
 def everywhere(size: int) -> np.ndarray:
@@ -46,8 +52,8 @@ def width(image: Image, inside: tuple[int, ...], wall: tuple[int, ...]) -> float
 @pytest.mark.parametrize(("inside", "wall"), [(HAIR, GREY), (SKIN, BLACK), (SKIN, GREY)])
 @pytest.mark.parametrize("size", [128, 256])
 def test_smoke_before_a_wall_becomes_an_edge(size: int, inside: tuple[int, ...], wall: tuple[int, ...]) -> None:
-    soft, where = scene(size, inside, wall)
-    made = outlined(soft, where, everywhere(size))
+    soft, where, color = scene(size, inside, wall)
+    made = outlined(soft, where, color, everywhere(size))
     assert width(made, inside, wall) <= 0.65 * width(soft, inside, wall)
     halves = [int((way(one, inside, wall) > 0.5).argmax()) for one in (soft, made)]
     assert abs(halves[0] - halves[1]) <= size // 64  # it stays where it is
@@ -56,24 +62,24 @@ def test_smoke_before_a_wall_becomes_an_edge(size: int, inside: tuple[int, ...],
 
 
 def test_what_is_far_from_a_wall_and_what_was_not_covered_stay() -> None:
-    soft, where = scene(128, HAIR, GREY)
-    assert outlined(soft, np.zeros_like(where), everywhere(128)) is soft
+    soft, where, color = scene(128, HAIR, GREY)
+    assert outlined(soft, np.zeros_like(where), color, everywhere(128)) is soft
     left = where.copy()
     left[:, GRID // 2 :] = 0
-    made = outlined(soft, left, everywhere(128))
+    made = outlined(soft, left, color, everywhere(128))
     assert np.array_equal(made[:, 96:], soft[:, 96:]) and not np.array_equal(made[:, :60], soft[:, :60])
     covered = np.zeros((128, 128), bool)
     covered[:64] = True
-    made = outlined(soft, where, covered)
+    made = outlined(soft, where, color, covered)
     assert np.array_equal(made[64:], soft[64:]) and not np.array_equal(made[:64], soft[:64])
 
 
 def test_an_edge_that_trembles_becomes_smooth() -> None:
     """Teeth along a jaw of a pixel's height are gone: the slope that counts is a blurred picture's."""
-    soft, where = scene(128, HAIR, GREY)
+    soft, where, color = scene(128, HAIR, GREY)
     ragged = soft.copy()
     ragged[::2, 2:] = soft[::2, :-2]
-    made = outlined(ragged, where, everywhere(128))
+    made = outlined(ragged, where, color, everywhere(128))
     steps = [np.abs(np.diff((one[48:80, :64, 0] < 120).argmax(axis=1).astype(int))).mean() for one in (ragged, made)]
     assert steps[0] > 1.5 and steps[1] < 0.7 * steps[0]
 
@@ -81,14 +87,12 @@ def test_an_edge_that_trembles_becomes_smooth() -> None:
 @pytest.mark.parametrize("size", [128, 256])
 @pytest.mark.parametrize(("inside", "wall"), [(HAIR, GREY), (SKIN, BLACK), (SKIN, GREY)])
 def test_a_device_does_the_same(size: int, inside: tuple[int, ...], wall: tuple[int, ...]) -> None:
-    soft, where = scene(size, inside, wall)
+    soft, where, color = scene(size, inside, wall)
     mask = everywhere(size)
     mask[: size // 4] = False
-    expected = outlined(soft, where, mask).astype(int)
-    faces, walls, masks = (
-        torch.from_numpy(part)[None] for part in (soft.transpose(2, 0, 1).astype(np.float32), where[None], mask[None])
-    )
-    found = Outliner(size, torch.device("cpu")).outlined(faces, walls, masks)
+    expected = outlined(soft, where, color, mask).astype(int)
+    parts = soft.transpose(2, 0, 1).astype(np.float32), where[None], color.transpose(2, 0, 1).copy(), mask[None]
+    found = Outliner(size, torch.device("cpu")).outlined(*(torch.from_numpy(part)[None] for part in parts))
     difference = np.abs(found[0].permute(1, 2, 0).numpy() - expected)
-    assert difference.mean() < 0.1 and difference.max() <= 4
+    assert difference.mean() < 0.1 and difference.max() <= 6
     assert np.abs(expected - soft).max() > 10

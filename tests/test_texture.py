@@ -8,6 +8,7 @@ import pytest
 
 from deepprivacy_rt.build_generator import make_wardrobes
 from deepprivacy_rt.config import FaceConfig
+from deepprivacy_rt.portraits import texture
 from deepprivacy_rt.portraits.bank import read_portraits
 from deepprivacy_rt.portraits.texture import FINER, Texture, harshness
 from deepprivacy_rt.weights import Weights
@@ -127,3 +128,25 @@ def test_faces_of_256_pixels_get_more_detail() -> None:
         faces = (wardrobe._made(one, one.place, one.head) for one in wardrobe.bank.portraits[:8])
         made.append(np.mean([grain_of(face.texture) for face in faces]))
     assert 1.02 < made[1] / made[0] < 1.12
+
+
+@pytest.mark.parametrize(("skin", "warmer"), [((200, 150, 110), 1), ((190, 150, 130), 0), ((170, 150, 145), -1)])
+def test_eyes_and_lips_are_prepared_for_usual_skin(
+    skin: tuple[int, int, int], warmer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a warm picture are cooled with its skin when it is drawn, and so are warmed before."""
+    cover = COVER.copy()
+    cover[100:140, 60:130, 1] = 0.0
+    picture = np.full((SIZE, SIZE, 3), skin, np.uint8)
+    picture[100:140, 60:130] = (170, 90, 90)
+
+    def warmth() -> float:
+        made = Texture.of(picture, cover).soft.astype(float)
+        assert np.abs(made[20:80, 20:170] - skin).max() <= 1
+        lips = made[112:128, 80:110].mean(axis=(0, 1))
+        return float(np.log(lips[0] / lips[2]))
+
+    found = warmth()
+    monkeypatch.setattr(texture, "_OWN_COLOR", 0.0)
+    change = found - warmth()
+    assert abs(change) < 0.02 if warmer == 0 else warmer * change > 0.04

@@ -54,8 +54,9 @@ def with_backdrop(
     earlier: Floats | None = None,
     part: float = 1.0,
     shown: Floats | None = None,
-) -> tuple[Image, Floats]:
-    """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8, and where, (g, g) 0 to 1.
+) -> tuple[Image, Floats, Floats]:
+    """Return a network's face with plain surroundings continued behind it, (s, s, 3) uint8, where, (g, g) 0 to 1, and
+    their colours, (g, g, 3) RGB levels.
 
     :param face: (s, s, 3) uint8. :param skin: (3,) RGB levels of the face: what has its colour is no wall.
     :param earlier: where, in the frame before; None: the face is new.
@@ -68,7 +69,7 @@ def with_backdrop(
     grid = (min(GRID, len(face)),) * 2
     fades = earlier is not None and float(earlier.max()) >= _FADED
     if not known.any() or (float(plain.max()) < _LEAST and not fades):
-        return face, np.zeros(grid, np.float32)
+        return face, np.zeros(grid, np.float32), np.zeros((*grid, 3), np.float32)
     seen = around, plain, known
     wall, plain = _continued(*seen)
     wall, plain = (cv2.resize(one, grid, interpolation=cv2.INTER_LINEAR) for one in (wall, plain))
@@ -81,9 +82,9 @@ def with_backdrop(
     if earlier is not None:
         share = earlier + np.float32(part) * (share - earlier)
     wall = cv2.cvtColor(wall / np.float32(255), cv2.COLOR_YCrCb2RGB) * np.float32(255)
-    fine, wall = (cv2.resize(one, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in (share, wall))
-    change = cv2.multiply(cv2.subtract(wall, face, dtype=cv2.CV_32F), cv2.merge((fine, fine, fine)))
-    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8), share
+    fine, large = (cv2.resize(one, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in (share, wall))
+    change = cv2.multiply(cv2.subtract(large, face, dtype=cv2.CV_32F), cv2.merge((fine, fine, fine)))
+    return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8), share, np.asarray(wall, np.float32)
 
 
 def _beyond(shown: Floats, around: Floats, plain: Floats, known: Floats) -> tuple[Floats, Floats] | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from deepprivacy_rt.generators.backdrop import with_backdrop
 from deepprivacy_rt.generators.complexion import Complexion, memory, steadied
+from deepprivacy_rt.generators.forehead import evened
 from deepprivacy_rt.generators.outline import outlined
 from deepprivacy_rt.generators.posing import new_part
 from deepprivacy_rt.generators.rest import is_continued
@@ -83,9 +84,10 @@ class RetouchingGenerator:
         known, wall = (None, None) if earlier is None else (earlier.skin, earlier.wall)
         part, shown = 1 - (1 - self._part) ** frames, _shown(patch)
         face, skin = steadied(answer.image, patch, shown, known, self._kept**frames)
-        face, wall = with_backdrop(face, patch, skin.skin, wall, part, shown)
+        face = evened(face, patch.mask, shown, skin.skin)
+        face, wall, behind = with_backdrop(face, patch, skin.skin, wall, part, shown)
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
-        return replace(answer, image=crisp(outlined(face, wall, patch.mask)))
+        return replace(answer, image=crisp(outlined(face, wall, behind, patch.mask)))
 
 
 def _shown(patch: FacePatch) -> Floats:

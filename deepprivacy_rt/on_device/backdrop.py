@@ -52,8 +52,8 @@ class Backdrop:
         earlier: Sequence[Tensor | None],
         part: float,
         shown: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return faces with plain surroundings continued behind them, (n, 3, s, s) whole levels, and where.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return faces with plain surroundings continued behind them, (n, 3, s, s) whole levels, where, and colours.
 
         :param faces: (n, 3, s, s) whole levels, 0 to 255. :param skins: (n, 3) RGB levels of faces.
         :param earlier: where, (1, g, g) in the frame before, by face; None: it is new. :param part: see the host's.
@@ -73,8 +73,9 @@ class Backdrop:
         pairs = zip(share, earlier, strict=True)
         share = torch.stack([now if before is None else before + part * (now - before) for now, before in pairs])
         share = share * known.amax(dim=(1, 2, 3), keepdim=True)
-        fine, behind = (_resized(one, faces.shape[2]) for one in (share, to_rgb(wall)))
-        return (faces + (behind - faces) * fine).round().clamp(0, 255), share
+        colors = to_rgb(wall)
+        fine, behind = (_resized(one, faces.shape[2]) for one in (share, colors))
+        return (faces + (behind - faces) * fine).round().clamp(0, 255), share, colors
 
     def _beyond(self, shown: Tensor, around: Tensor, plain: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is far beside and above heads, (n, 3, c, c), and where, (n, 1, c, c); nowhere: 0."""

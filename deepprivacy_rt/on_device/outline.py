@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from deepprivacy_rt.generators.backdrop import GRID
 from deepprivacy_rt.generators.outline import (
-    BESIDE,
     CONTRAST,
     HEADWARDS,
     LEAST_SLOPE,
@@ -31,35 +30,42 @@ class Outliner:
 
     def __init__(self, size: int, device: torch.device) -> None:
         self._grid, self._reach = min(GRID, size), reach(size)
-        deviations = NEAR_BLUR, SMOOTH * self._grid, BESIDE
-        self._near, self._smooth, self._beside = (blur_matrix(self._grid, one, 8).to(device) for one in deviations)
+        self._near, self._smooth = (
+            blur_matrix(self._grid, one, 8).to(device) for one in (NEAR_BLUR, SMOOTH * self._grid)
+        )
         across = torch.tensor(_SOBEL, device=device) / 8
         self._slopes = torch.stack([across, across.T])[:, None]
 
-    def outlined(self, faces: Tensor, walls: Tensor, masks: Tensor) -> Tensor:
+    def outlined(self, faces: Tensor, where: Tensor, walls: Tensor, masks: Tensor) -> Tensor:
         """Return faces with crisp edges where a wall is near, (n, 3, s, s) whole levels.
 
-        :param faces: (n, 3, s, s) whole levels, 0 to 255. :param walls: (n, 1, g, g). :param masks: (n, 1, s, s) bool.
+        :param faces: (n, 3, s, s) whole levels, 0 to 255. :param where: (n, 1, g, g).
+        :param walls: (n, 3, g, g) levels. :param masks: (n, 1, s, s) bool.
         """
-        near = _blurred(F.max_pool2d(walls, 2 * NEAR + 1, stride=1, padding=NEAR), self._near)
+        near = _blurred(F.max_pool2d(where, 2 * NEAR + 1, stride=1, padding=NEAR), self._near)
         near = (NEAR_SURE[0] * near + NEAR_SURE[1]).clamp(0, 1)
-        size = faces.shape[2]
-        rising = F.interpolate(self._rising(faces, walls) * near, (size, size), mode="bilinear", align_corners=False)
+        rising, wallwards = self._moves(faces, walls)
+        size = faces.shape[2:]
+        rising, wallwards, behind = (
+            F.interpolate(one, size, mode="bilinear", align_corners=False) for one in (rising * near, wallwards, walls)
+        )
         darker, brighter = (
             s * F.max_pool2d(s * faces, self._reach, stride=1, padding=self._reach // 2) for s in (-1, 1)
         )
-        target = torch.where(rising > 0, darker, brighter)
-        return (faces + (target - faces) * (rising.abs() * masks)).round()
+        beside = torch.where(rising > 0, darker, brighter)
+        behind = behind.round().clamp(0, 255)
+        bounded = beside.clamp(torch.minimum(faces, behind), torch.maximum(faces, behind))
+        target = beside + (bounded - beside) * wallwards
+        return (faces + (target - faces) * (rising.abs() * masks)).round().clamp(0, 255)
 
-    def _rising(self, faces: Tensor, walls: Tensor) -> Tensor:
-        """Return how much to darken, above 0, or to brighten, below it, (n, 1, g, g)."""
+    def _moves(self, faces: Tensor, walls: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how much to darken, above 0, or to brighten, below it, and how surely towards walls, (n, 1, g, g)."""
         small = luma(F.interpolate(faces, (self._grid,) * 2, mode="area").round())
         blurred = _blurred(small, self._smooth)
-        beside = _blurred(small * walls, self._beside) / (_blurred(walls, self._beside) + 1e-3)
         across, slope = self._across(blurred)
         rising = LIFT * (STEEP * SMOOTH * self._grid * across / (slope + LEAST_SLOPE)).clamp(-1, 1)
-        headwards = ((beside - blurred) / CONTRAST).clamp(-1, 1) * rising.sign()
-        return rising * (1 - (1 - HEADWARDS) * headwards.clamp(min=0))
+        headwards = ((luma(walls) - blurred) / CONTRAST).clamp(-1, 1) * rising.sign()
+        return rising * (1 - (1 - HEADWARDS) * headwards.clamp(min=0)), (-headwards).clamp(min=0)
 
     def _across(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """Return the second derivative in the direction in which most changes, and the slope, (n, 1, g, g)."""

@@ -17,6 +17,7 @@ from deepprivacy_rt.generators.wardrobe import Wardrobe
 from deepprivacy_rt.on_device.backdrop import Backdrop
 from deepprivacy_rt.on_device.complexion import Complexions
 from deepprivacy_rt.on_device.cutting import Patches
+from deepprivacy_rt.on_device.forehead import Foreheads
 from deepprivacy_rt.on_device.outline import Outliner
 from deepprivacy_rt.on_device.portrait_drawing import DeviceFace, Drawing, PortraitDrawer
 from deepprivacy_rt.on_device.shapes import FaceShape
@@ -46,7 +47,7 @@ class DevicePortrayer:
         self._faces: dict[int, DeviceFace] = {}
         self._motions: dict[int, tuple[Posed, Tensor, Tensor]] = {}
         self._complexions, self._backdrop = Complexions(frame_rate), Backdrop(size, device)
-        self._outliner = Outliner(size, device)
+        self._foreheads, self._outliner = Foreheads(size, device), Outliner(size, device)
 
     def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[Tensor | None], Tensor]) -> None:
         """Give identities that are new a face, by what the network draws around a face that all try on.
@@ -121,9 +122,10 @@ class DevicePortrayer:
         faces = faces.clone()
         steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
         earlier = [before[head.track.track_id][2] if head.goes_on else None for head in heads]
-        skins = self._complexions.skins(tracks)
-        backed, walls = self._backdrop.behind(steadied, seen, skins, earlier, self._part, shown.drawing.share)
-        faces[rows] = self._drawer.crisp(self._outliner.outlined(backed, walls, seen.mask))
+        skins, share = self._complexions.skins(tracks), shown.drawing.share
+        steadied = self._foreheads.evened(steadied, seen.mask, share, skins)
+        backed, walls, behind = self._backdrop.behind(steadied, seen, skins, earlier, self._part, share)
+        faces[rows] = self._drawer.crisp(self._outliner.outlined(backed, walls, behind, seen.mask))
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
         calmed = []

@@ -30,6 +30,11 @@ _DARK = 1.2
 """How much more contrast the dark keeps, and how much less the light."""
 _HUES = 0.5
 """How much of what a skin's places differ in hue is left: on a skin of another tone, a warm light is a yellow spot."""
+_USUAL_SKIN = np.array([1.20, 0.93, 0.82], np.float32)
+"""RGB of skin over its luma, as it mostly is in front of cameras."""
+_OWN_COLOR, _FEATURE_BLUR = 0.35, 2.0
+"""How much of the colour that brings a portrait's skin to that is not for eyes and lips; texels over which that ends.
+All of it is multiplied by one colour when it is drawn; warm skin made cool would have violet lips and blue eyes."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LEVEL_CELLS, _LEVEL_BLUR = 24, 5.0
 """Grid on which a picture's light is looked at, and cells over which it is blurred: a fifth of the picture."""
@@ -61,7 +66,7 @@ class Texture:
         level = _level(image, cover[..., 1:])
         cover = np.asarray(cover * (1 - strands(image, level, cover)[..., None]), np.float32)
         vivid = _VIVID if still else 1.0
-        mild = _mild(image, level, cover, vivid)
+        mild = _featured(_mild(image, level, cover, vivid), cover)
         smooth = cv2.GaussianBlur(mild, (0, 0), _FINE_BLUR)
         gain = detail * _fine_gain(mild, smooth, cover[..., 0] > 0.5, vivid)
         sharp = cv2.addWeighted(mild, 1.0 + gain, smooth, -gain, 0.0)
@@ -81,6 +86,17 @@ def _evened(off: Floats, level: Floats, skin: Floats) -> Floats:
     """Return differences from a light, (t, t, 3), with less of another hue than its own where there is skin."""
     grey = level * ((off @ _LUMA) / np.maximum(level @ _LUMA, 1))[..., None]
     return np.asarray(off + (1 - _HUES) * skin * (grey - off), np.float32)
+
+
+def _featured(image: Image, cover: Floats) -> Image:
+    """Return a picture whose eyes and lips are prepared for being drawn on a face with usual skin."""
+    skin = (image * cover[..., 1:]).sum(axis=(0, 1))
+    if not (luma := float(skin @ _LUMA)) > 0:
+        return image
+    color = (np.maximum(skin / luma, 0.1) / _USUAL_SKIN) ** _OWN_COLOR
+    features = cv2.GaussianBlur(np.clip(cover[..., 0] - cover[..., 1], 0, 1), (0, 0), _FEATURE_BLUR)
+    made = image * (1 + features[..., None] * (color / (color @ _LUMA) - 1))
+    return np.asarray(np.rint(np.clip(made, 0, 255)), np.uint8)
 
 
 def _fine_gain(image: Image, smooth: Image, inside: NDArray[np.bool_], vivid: float) -> float:

@@ -1,0 +1,78 @@
+"""A forehead that goes with the face below it.
+
+Pictures that networks learn from are lit from above. A portrait is not, and its skin is brought to that of a neck: the
+forehead over it, which is the network's, stays pale. So what is lighter than the track's skin there, and of its hue, is
+brought towards it. docs/adr/0037-foreheads.md.
+
+As blind as the network: all of it follows from its answers and from erased patches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepprivacy_rt.generators.complexion import DARK, GREY, TINT_CELLS, to_ycc
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.types import Image
+
+HEIGHT = 0.8
+"""Radii of a portrait above it up to which there may be a forehead."""
+EDGE = 1.5
+"""Cells over which a forehead begins and ends."""
+CHEEKS = 1.1
+"""Light of a forehead over the mean of a face, whose brows, eyes and lips are dark."""
+LIGHTER = 16.0
+"""Levels of luma above that from which on it counts as lighter."""
+HUED = 0.3, 0.6
+"""Parts of the skin's saturation up to which a colour is none of the skin's, and from which it is."""
+KEPT = 0.35
+"""How much of the difference is left."""
+_LEAST = 0.02
+"""Change that is not worth the work, as a part."""
+
+
+def evened(face: Image, mask: NDArray[np.bool_], shown: Floats, skin: NDArray[np.float64]) -> Image:
+    """Return a network's face whose forehead is about as light as its skin, (s, s, 3) uint8.
+
+    :param face: (s, s, 3) uint8. :param mask: (s, s) the cover; nothing else changes.
+    :param shown: (s, s) how much of a portrait is to be seen, 0 to 1. :param skin: (3,) RGB levels; black: not known.
+    """
+    cells = (min(TINT_CELLS, len(face)),) * 2
+    above = over(cv2.resize(shown, cells, interpolation=cv2.INTER_AREA))
+    wanted = np.asarray(np.minimum(skin * CHEEKS, 255), np.float32)
+    if float(wanted.max()) < DARK or float(above.max()) < _LEAST:
+        return face
+    small = cv2.resize(face, cells, interpolation=cv2.INTER_AREA).astype(np.float32)
+    share = above * _pale(cv2.cvtColor(small.astype(np.uint8), cv2.COLOR_RGB2YCrCb).astype(np.float32), to_ycc(wanted))
+    less = (1 - KEPT) * share[..., None] * (wanted / np.maximum(small, 1) - 1)
+    if float(np.abs(less).max()) < _LEAST:
+        return face
+    fine = cv2.resize(less, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    made = cv2.add(face, cv2.multiply(face, fine, dtype=cv2.CV_32F), dtype=cv2.CV_8U)
+    return np.asarray(cv2.copyTo(made, mask.astype(np.uint8), face.copy()), np.uint8)
+
+
+def over(shown: Floats) -> Floats:
+    """Return where a forehead is, by where a portrait is, (g, g) 0 to 1 both."""
+    inside = (shown > 0.5).astype(np.uint8)
+    radius = math.sqrt(float(inside.sum()) / math.pi)
+    column = np.ones((round(HEIGHT * radius) + 1, 1), np.uint8)
+    head = cv2.dilate(inside, column, anchor=(0, 0)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(head, (0, 0), EDGE) * (1 - shown), np.float32)
+
+
+def _pale(ycc: Floats, wanted: Floats) -> Floats:
+    """Return how much colours are a skin's, and lighter, (g, g) 0 to 1.
+
+    :param ycc: (g, g, 3) luma, Cr and Cb. :param wanted: (3,) of the skin.
+    """
+    luma, red, blue = cv2.split(ycc)
+    over_luma = 1 / np.maximum(luma, np.float32(DARK))
+    own_red, own_blue = np.maximum(np.array([wanted[1] - GREY, GREY - wanted[2]]) / max(float(wanted[0]), DARK), 1e-2)
+    hue = np.minimum((red - np.float32(GREY)) / np.float32(own_red), (np.float32(GREY) - blue) / np.float32(own_blue))
+    colored = np.clip((hue * over_luma - HUED[0]) / (HUED[1] - HUED[0]), 0, 1)
+    return np.asarray(np.clip((luma - wanted[0]) / LIGHTER, 0, 1) * colored, np.float32)

@@ -1,0 +1,56 @@
+"""Foreheads that go with the faces below them, on the device: see :mod:`deepprivacy_rt.generators.forehead`, whose
+rules and numbers these are. Nothing of it waits for the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepprivacy_rt.generators.complexion import DARK, TINT_CELLS
+from deepprivacy_rt.generators.forehead import CHEEKS, EDGE, HEIGHT, HUED, KEPT, LIGHTER
+from deepprivacy_rt.on_device.complexion import to_ycc
+from deepprivacy_rt.on_device.portrait_drawing import blur_matrix
+
+
+class Foreheads:
+    """Evens foreheads. :param size: side of the patches."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self._cells = min(TINT_CELLS, size)
+        self._edge = blur_matrix(self._cells, EDGE, 8).to(device)
+        self._row = torch.arange(self._cells, device=device)[:, None]
+
+    def evened(self, faces: Tensor, masks: Tensor, shown: Tensor, skins: Tensor) -> Tensor:
+        """Return faces whose foreheads are about as light as their skin, (n, 3, s, s) whole levels.
+
+        :param faces: (n, 3, s, s) whole levels, 0 to 255. :param masks: (n, 1, s, s) bool. :param shown: (n, 1, h, h).
+        :param skins: (n, 3) RGB levels; black: not known.
+        """
+        wanted = (skins * CHEEKS).clamp(max=255)[:, :, None, None]
+        small = F.adaptive_avg_pool2d(faces, (self._cells,) * 2).round()
+        known = wanted.amax(dim=1, keepdim=True) >= DARK
+        share = self._over(shown) * _pale(to_ycc(small), to_ycc(wanted)) * known
+        less = (1 - KEPT) * share * (wanted / small.clamp(min=1) - 1)
+        fine = F.interpolate(less, faces.shape[2:], mode="bilinear", align_corners=False) * masks
+        return (faces + faces * fine).round().clamp(0, 255)
+
+    def _over(self, shown: Tensor) -> Tensor:
+        """Return where foreheads are, (n, 1, g, g)."""
+        shown = F.adaptive_avg_pool2d(shown, (self._cells,) * 2)
+        inside = (shown > 0.5).float()
+        radius = (inside.sum(dim=(2, 3), keepdim=True) / math.pi).sqrt()
+        reaches = (self._row >= self._row.mT - (HEIGHT * radius).round()) & (self._row <= self._row.mT)
+        head = (reaches.float() @ inside > 0).float()
+        return self._edge @ head @ self._edge.T * (1 - shown)
+
+
+def _pale(ycc: Tensor, wanted: Tensor) -> Tensor:
+    """Return how much colours are a skin's, and lighter, (n, 1, g, g)."""
+    own, seen = (part[:, 1:] / part[:, :1].clamp(min=DARK) for part in (wanted, ycc))
+    signs = ycc.new_tensor([1.0, -1.0])[None, :, None, None]
+    hue = (signs * seen / (signs * own).clamp(min=1e-2)).amin(dim=1, keepdim=True)
+    lighter = ((ycc[:, :1] - wanted[:, :1]) / LIGHTER).clamp(0, 1)
+    return lighter * ((hue - HUED[0]) / (HUED[1] - HUED[0])).clamp(0, 1)

@@ -1,0 +1,73 @@
+"""A forehead that the network painted pale is brought to the face below it, on the host and on a device."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deepprivacy_rt.generators.forehead import CHEEKS, evened
+from deepprivacy_rt.on_device.forehead import Foreheads
+from deepprivacy_rt.portraits.canonical import Floats
+from deepprivacy_rt.types import Image
+
+BROWN, PALE, GREY, HAIR = (110, 84, 72), (176, 146, 130), (200, 202, 204), (36, 30, 28)
+
+
+def places(size: int) -> tuple[Floats, np.ndarray, np.ndarray]:
+    """Return how much of a portrait is to be seen, and where forehead and cover are."""
+    shown = np.zeros((size, size), np.float32)
+    cv2.ellipse(shown, (size // 2, int(0.55 * size)), (int(0.2 * size), int(0.25 * size)), 0, 0, 360, 1.0, cv2.FILLED)
+    forehead, mask = np.zeros((size, size), bool), np.zeros((size, size), bool)
+    forehead[int(0.2 * size) : int(0.27 * size), int(0.45 * size) : int(0.55 * size)] = True
+    mask[int(0.08 * size) : int(0.9 * size), int(0.1 * size) : int(0.9 * size)] = True
+    return shown, forehead, mask
+
+
+def painted(size: int, above: tuple[int, ...], skin: tuple[int, ...] = BROWN) -> Image:
+    """A face with something above it."""
+    image = np.full((size, size, 3), skin, np.uint8)
+    image[: int(0.3 * size)] = above
+    return image
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_a_pale_forehead_comes_near_the_skin(size: int) -> None:
+    shown, forehead, mask = places(size)
+    made = evened(painted(size, PALE), mask, shown, np.array(BROWN, float))
+    goal = CHEEKS * np.array(BROWN)
+    before = np.array(PALE) - goal
+    after = made[forehead].mean(axis=0) - goal
+    assert (after < 0.5 * before).all() and (after > -2).all()
+    assert np.array_equal(made[~mask], painted(size, PALE)[~mask])
+    assert np.array_equal(made[int(0.4 * size) :], painted(size, PALE)[int(0.4 * size) :])  # the face itself
+    beside = np.s_[int(0.15 * size) : int(0.25 * size), : int(0.2 * size)]
+    assert np.array_equal(made[beside], painted(size, PALE)[beside])
+
+
+@pytest.mark.parametrize("above", [GREY, HAIR, BROWN, (104, 80, 70)])
+def test_walls_and_hair_and_skin_that_goes_with_it_stay(above: tuple[int, ...]) -> None:
+    shown, _, mask = places(128)
+    face = painted(128, above)
+    assert np.abs(evened(face, mask, shown, np.array(BROWN, float)).astype(int) - face).max() <= 2
+
+
+def test_nothing_is_known_of_a_skin_that_was_not_seen_nor_of_a_face_without_portrait() -> None:
+    shown, _, mask = places(128)
+    face = painted(128, PALE)
+    assert evened(face, mask, shown, np.zeros(3)) is face
+    assert evened(face, mask, np.zeros_like(shown), np.array(BROWN, float)) is face
+
+
+@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("above", [PALE, GREY])
+@pytest.mark.parametrize("skin", [BROWN, (0, 0, 0)])
+def test_a_device_does_the_same(size: int, above: tuple[int, ...], skin: tuple[int, ...]) -> None:
+    shown, _, mask = places(size)
+    face = painted(size, above)
+    expected = evened(face, mask, shown, np.array(skin, float)).astype(int)
+    parts = face.transpose(2, 0, 1).astype(np.float32), mask[None], shown[None], np.array(skin, np.float32)
+    found = Foreheads(size, torch.device("cpu")).evened(*(torch.from_numpy(part)[None] for part in parts))
+    assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).max() <= 2
+    assert (np.abs(expected - face).max() > 20) == (above == PALE and skin == BROWN)
