@@ -27,22 +27,28 @@ CHEEKS = 1.1
 """Light of a forehead over the mean of a face, whose brows, eyes and lips are dark."""
 LIGHTER = 16.0
 """Levels of luma above that from which on it counts as lighter."""
-HUED = 0.3, 0.6
-"""Parts of the skin's saturation up to which a colour is none of the skin's, and from which it is."""
+HUED = -0.4, 0.0
+"""Parts of the skin's saturation up to which a colour is none of the skin's, and from which it is: networks paint grey
+light on foreheads, and walls are known."""
 KEPT = 0.35
 """How much of the difference is left."""
 _LEAST = 0.02
 """Change that is not worth the work, as a part."""
 
 
-def evened(face: Image, mask: NDArray[np.bool_], shown: Floats, skin: NDArray[np.float64]) -> Image:
+def evened(
+    face: Image, mask: NDArray[np.bool_], shown: Floats, skin: NDArray[np.float64], where: Floats | None = None
+) -> Image:
     """Return a network's face whose forehead is about as light as its skin, (s, s, 3) uint8.
 
     :param face: (s, s, 3) uint8. :param mask: (s, s) the cover; nothing else changes.
     :param shown: (s, s) how much of a portrait is to be seen, 0 to 1. :param skin: (3,) RGB levels; black: not known.
+    :param where: (g, g) where there is a wall, 0 to 1; None: nowhere.
     """
     cells = (min(TINT_CELLS, len(face)),) * 2
     above = over(cv2.resize(shown, cells, interpolation=cv2.INTER_AREA))
+    if where is not None:
+        above = above * (1 - cv2.resize(where, cells, interpolation=cv2.INTER_LINEAR))
     wanted = np.asarray(np.minimum(skin * CHEEKS, 255), np.float32)
     if float(wanted.max()) < DARK or float(above.max()) < _LEAST:
         return face

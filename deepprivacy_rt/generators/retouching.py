@@ -84,8 +84,8 @@ class RetouchingGenerator:
         known, wall = (None, None) if earlier is None else (earlier.skin, earlier.wall)
         part, shown = 1 - (1 - self._part) ** frames, _shown(patch)
         face, skin = steadied(answer.image, patch, shown, known, self._kept**frames)
-        face = evened(face, patch.mask, shown, skin.skin)
         face, wall, behind = with_backdrop(face, patch, skin.skin, wall, part, shown)
+        face = evened(face, patch.mask, shown, skin.skin, wall)
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
         return replace(answer, image=crisp(outlined(face, wall, behind, patch.mask)))
 

@@ -23,16 +23,17 @@ class Foreheads:
         self._edge = blur_matrix(self._cells, EDGE, 8).to(device)
         self._row = torch.arange(self._cells, device=device)[:, None]
 
-    def evened(self, faces: Tensor, masks: Tensor, shown: Tensor, skins: Tensor) -> Tensor:
+    def evened(self, faces: Tensor, masks: Tensor, shown: Tensor, skins: Tensor, where: Tensor) -> Tensor:
         """Return faces whose foreheads are about as light as their skin, (n, 3, s, s) whole levels.
 
         :param faces: (n, 3, s, s) whole levels, 0 to 255. :param masks: (n, 1, s, s) bool. :param shown: (n, 1, h, h).
-        :param skins: (n, 3) RGB levels; black: not known.
+        :param skins: (n, 3) RGB levels; black: not known. :param where: (n, 1, g, g) where there is a wall.
         """
         wanted = (skins * CHEEKS).clamp(max=255)[:, :, None, None]
         small = F.adaptive_avg_pool2d(faces, (self._cells,) * 2).round()
         known = wanted.amax(dim=1, keepdim=True) >= DARK
-        share = self._over(shown) * _pale(to_ycc(small), to_ycc(wanted)) * known
+        hidden = F.interpolate(where, small.shape[2:], mode="bilinear", align_corners=False)
+        share = self._over(shown) * (1 - hidden) * _pale(to_ycc(small), to_ycc(wanted)) * known
         less = (1 - KEPT) * share * (wanted / small.clamp(min=1) - 1)
         fine = F.interpolate(less, faces.shape[2:], mode="bilinear", align_corners=False) * masks
         return (faces + faces * fine).round().clamp(0, 255)

@@ -123,8 +123,8 @@ class DevicePortrayer:
         steadied = self._complexions.steadied(faces[rows], sound[rows], seen, shown.drawing.skin, tracks, goes_on)
         earlier = [before[head.track.track_id][2] if head.goes_on else None for head in heads]
         skins, share = self._complexions.skins(tracks), shown.drawing.share
-        steadied = self._foreheads.evened(steadied, seen.mask, share, skins)
         backed, walls, behind = self._backdrop.behind(steadied, seen, skins, earlier, self._part, share)
+        backed = self._foreheads.evened(backed, seen.mask, share, skins, walls)
         faces[rows] = self._drawer.crisp(self._outliner.outlined(backed, walls, behind, seen.mask))
         fine = self.fine(faces)
         tones = self._drawer.tones(steadied, shown.drawing)
