@@ -39,7 +39,7 @@ from deepprivacy_rt.training.encoding import latents_of, read_encoder
 from deepprivacy_rt.training.judging import Judge, descend, reckoned
 from deepprivacy_rt.training.portrait_hints import HintPainter
 from deepprivacy_rt.training.settle import drawn_doings, tidied
-from deepprivacy_rt.training.views import Geometry, Look, Views, ViewSampler
+from deepprivacy_rt.training.views import Geometry, Views, ViewSampler
 
 _BATCH, _BARE, _HEAD_SHARE, _HALF_LIFE = 8, 2, 0.35, 2000.0
 """Pictures in a step; of these, without a portrait; share of steps with whole heads; the average's, in pictures."""
@@ -113,7 +113,7 @@ class Painter:
         views = sampler.views(index, geometry, look)
         hints = source.painter.hints(index, views, geometry.mirror)
         hints[:_BARE] = 0
-        latent, is_read = self._latents(source, region, index, geometry, look)
+        latent, is_read = self._latents(source, region, index, geometry)
         doing = torch.cat([drawn_doings(network.rest, views.expression[:_BARE], self.random), views.expression[_BARE:]])
         given = views.image, views.mask, views.keypoints, latent, doing, hints
         made = reckoned(self.pupil, *given, fast=self._fast)
@@ -140,16 +140,14 @@ class Painter:
         source = self.renders if self.renders is not None and kind < _RENDERS else self.photographs
         return source, Region.HEAD if place < _HEAD_SHARE else Region.FACE
 
-    def _latents(
-        self, source: Pictures, region: Region, index: Tensor, geometry: Geometry, look: Look
-    ) -> tuple[Tensor, Tensor]:
-        """Return latents, and which of them were read off the pictures' own faces, (n,)."""
+    def _latents(self, source: Pictures, region: Region, index: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        """Return latents, and which of them were read off the pictures' own faces, in plain light, (n,)."""
         sampler, network = source.samplers[Region.FACE], self.teacher
         latent = network.prior_mean + sampler.normal(_BATCH, network.config.latent) @ network.prior_factor.T
         is_read = sampler.uniform(_BATCH) < _READ[region]
         if self._encoder is None or not source.real:
             return latent, torch.zeros_like(is_read)
-        plain = sampler.views(index, geometry, look, jitter=0.0)
+        plain = sampler.views(index, geometry, sampler.look(_BATCH, strength=0.0), jitter=0.0)
         read = latents_of(plain.target, plain.cover, self._encoder, sampler)
         return torch.where(is_read[:, None], read, latent), is_read
 

@@ -19,6 +19,11 @@ from deepprivacy_rt.training.dataset import FaceData
 
 _MIRROR = [1, 0, 2, 3, 5, 4]
 _MIRROR_EXPRESSION = [0, 2, 1]
+_EXPOSURE = -0.1, 0.3
+"""Mean and deviation of the logarithm of exposure: pictures made to please are lighter than rooms are."""
+_WARMTH, _TINT = (0.08, 0.30), 0.04
+"""Mean and deviation of the logarithm of red over blue in light that was not balanced, lamps being warmer than days;
+deviation of what else there is of each."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +145,22 @@ class ViewSampler:
     def look(self, count: int, strength: float = 1.0) -> Look:
         """Return random exposure, colour cast, gamma, saturation and blur."""
         on = (self.uniform(count, 1, 1, 1) < 0.7).float() * strength
-        cast = 1 + on * (0.18 * self.normal(count, 1, 1, 1) + 0.04 * self.normal(count, 3, 1, 1)).clamp(-0.5, 0.4)
+        exposure = torch.exp(on * (_EXPOSURE[0] + _EXPOSURE[1] * self.normal(count, 1, 1, 1)).clamp(-1.0, 0.35))
         return Look(
-            gain=cast,
+            gain=exposure * self._cast(count, on),
             offset=on * 0.08 * self.normal(count, 1, 1, 1),
             gamma=torch.exp(on * 0.25 * self.normal(count, 1, 1, 1)),
             saturation=1 + on * self.uniform(count, 1, 1, 1, low=-0.5, high=0.3),
             blur=strength * (self.uniform(count, 1, 1, 1) < 0.25).float() * self.uniform(count, 1, 1, 1),
         )
+
+    def _cast(self, count: int, on: Tensor) -> Tensor:
+        """Return the colour of light that a camera did not balance, (n, 3, 1, 1), as bright as white."""
+        warmth = _WARMTH[0] + _WARMTH[1] * self.normal(count, 1, 1, 1)
+        ends = torch.tensor([0.5, 0.0, -0.5], device=self.device)[:, None, None]
+        cast = torch.exp(on * (ends * warmth + _TINT * self.normal(count, 3, 1, 1)).clamp(-0.5, 0.5))
+        luma = torch.tensor([0.299, 0.587, 0.114], device=self.device)[:, None, None]
+        return cast / (cast * luma).sum(dim=1, keepdim=True)
 
     def views(self, index: Tensor, geometry: Geometry, look: Look, jitter: float = 1.0) -> Views:
         """Cut patches. ``jitter`` scales keypoint noise and sensor noise; 0 switches random erasing off too."""
