@@ -1,7 +1,7 @@
 """A forehead that goes with the face below it.
 
 Pictures that networks learn from are lit from above. A portrait is not, and its skin is brought to that of a neck: the
-forehead over it, which is the network's, stays pale. So what is lighter than the track's skin there, and of its hue, is
+forehead over it, which is the network's, stays pale. So what is lighter than the track's skin there, and is no wall, is
 brought towards it. docs/adr/0037-foreheads.md.
 
 As blind as the network: all of it follows from its answers and from erased patches.
