@@ -25,7 +25,7 @@ from deepprivacy_rt.stages import Generator
 from deepprivacy_rt.weights import Weights
 
 _DETAIL = {"face128": 1.05, "face256": 1.12}
-"""How much more detail portraits get on generators, as far as flicker allows: what is drawn at 256 pixels flickers less."""
+"""How much more detail portraits get, as far as flicker allows: what is drawn at 256 pixels flickers less."""
 
 
 def make_wardrobes(config: FaceConfig, weights: Weights, salt: bytes) -> Callable[[float], Wardrobe]:
