@@ -171,14 +171,16 @@ def test_light_is_as_warm_as_lamps_and_as_dim_as_rooms_and_a_plain_look_changes_
     packed: Path, config: TrainConfig, tmp_path: Path
 ) -> None:
     sampler = make_run(config, packed, tmp_path).trainer.samplers[Region.FACE]
-    gain = sampler.look(4000).gain.squeeze()
+    gain = sampler.look(4000, rooms=True).gain.squeeze()
     assert gain.shape == (4000, 3)
     warmth = torch.log(gain[:, 0] / gain[:, 2])
     lit = gain @ torch.tensor([0.299, 0.587, 0.114])
     assert 0.15 < (warmth > 0.3).float().mean() < 0.3 and 0.05 < (warmth < -0.3).float().mean() < 0.15
     assert 0.1 < (lit < 0.7).float().mean() < 0.3 and (lit > 1.3).float().mean() < 0.15
     assert warmth.abs().max() < 1.1 and lit.min() > 0.3
-    plain = sampler.look(8, strength=0.0)
+    studio = sampler.look(4000).gain.squeeze()
+    assert torch.log(studio[:, 0] / studio[:, 2]).std() < 0.1
+    plain = sampler.look(8, strength=0.0, rooms=True)
     assert torch.allclose(plain.gain, torch.ones(8, 3, 1, 1), atol=1e-6) and torch.equal(
         plain.gamma, torch.ones(8, 1, 1, 1)
     )

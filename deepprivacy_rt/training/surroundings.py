@@ -109,7 +109,7 @@ class Painter:
         source, region = self._source()
         sampler, network = source.samplers[region], self.teacher
         index = sampler.choose(_BATCH)
-        geometry, look = sampler.geometry(index), sampler.look(_BATCH)
+        geometry, look = sampler.geometry(index), sampler.look(_BATCH, rooms=True)
         views = sampler.views(index, geometry, look)
         hints = source.painter.hints(index, views, geometry.mirror)
         hints[:_BARE] = 0

@@ -142,25 +142,33 @@ class ViewSampler:
             mirror=geometry.mirror,
         )
 
-    def look(self, count: int, strength: float = 1.0) -> Look:
-        """Return random exposure, colour cast, gamma, saturation and blur."""
+    def look(self, count: int, strength: float = 1.0, *, rooms: bool = False) -> Look:
+        """Return random exposure, colour cast, gamma, saturation and blur.
+
+        :param rooms: in light as warm, as cold and as dim as in rooms, in place of what pictures made to please have.
+        """
         on = (self.uniform(count, 1, 1, 1) < 0.7).float() * strength
-        exposure = torch.exp(on * (_EXPOSURE[0] + _EXPOSURE[1] * self.normal(count, 1, 1, 1)).clamp(-1.0, 0.35))
+        light = self._room(count, on) if rooms else self._studio(count, on)
         return Look(
-            gain=exposure * self._cast(count, on),
+            gain=light,
             offset=on * 0.08 * self.normal(count, 1, 1, 1),
             gamma=torch.exp(on * 0.25 * self.normal(count, 1, 1, 1)),
             saturation=1 + on * self.uniform(count, 1, 1, 1, low=-0.5, high=0.3),
             blur=strength * (self.uniform(count, 1, 1, 1) < 0.25).float() * self.uniform(count, 1, 1, 1),
         )
 
-    def _cast(self, count: int, on: Tensor) -> Tensor:
-        """Return the colour of light that a camera did not balance, (n, 3, 1, 1), as bright as white."""
+    def _studio(self, count: int, on: Tensor) -> Tensor:
+        """Return a light of about one colour, (n, 3, 1, 1)."""
+        return 1 + on * (0.18 * self.normal(count, 1, 1, 1) + 0.04 * self.normal(count, 3, 1, 1)).clamp(-0.5, 0.4)
+
+    def _room(self, count: int, on: Tensor) -> Tensor:
+        """Return a light that a camera did not balance, (n, 3, 1, 1)."""
+        exposure = torch.exp(on * (_EXPOSURE[0] + _EXPOSURE[1] * self.normal(count, 1, 1, 1)).clamp(-1.0, 0.35))
         warmth = _WARMTH[0] + _WARMTH[1] * self.normal(count, 1, 1, 1)
         ends = torch.tensor([0.5, 0.0, -0.5], device=self.device)[:, None, None]
         cast = torch.exp(on * (ends * warmth + _TINT * self.normal(count, 3, 1, 1)).clamp(-0.5, 0.5))
         luma = torch.tensor([0.299, 0.587, 0.114], device=self.device)[:, None, None]
-        return cast / (cast * luma).sum(dim=1, keepdim=True)
+        return exposure * cast / (cast * luma).sum(dim=1, keepdim=True)
 
     def views(self, index: Tensor, geometry: Geometry, look: Look, jitter: float = 1.0) -> Views:
         """Cut patches. ``jitter`` scales keypoint noise and sensor noise; 0 switches random erasing off too."""
