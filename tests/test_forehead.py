@@ -25,6 +25,12 @@ def places(size: int) -> tuple[Floats, np.ndarray, np.ndarray]:
     return shown, forehead, mask
 
 
+def told(shown: Floats, light: float = 0.0) -> Floats:
+    """The hint of a portrait whose upper half is lighter than its skin."""
+    upper = np.arange(len(shown))[:, None] < 0.45 * len(shown)
+    return np.stack([light * shown * upper, shown]).astype(np.float32)
+
+
 def painted(size: int, above: tuple[int, ...], skin: tuple[int, ...] = BROWN) -> Image:
     """A face with something above it."""
     image = np.full((size, size, 3), skin, np.uint8)
@@ -35,7 +41,7 @@ def painted(size: int, above: tuple[int, ...], skin: tuple[int, ...] = BROWN) ->
 @pytest.mark.parametrize("size", [64, 128, 256])
 def test_a_pale_forehead_comes_near_the_skin(size: int) -> None:
     shown, forehead, mask = places(size)
-    made = evened(painted(size, PALE), mask, shown, np.array(BROWN, float))
+    made = evened(painted(size, PALE), mask, told(shown), np.array(BROWN, float))
     goal = CHEEKS * np.array(BROWN)
     before = np.array(PALE) - goal
     after = made[forehead].mean(axis=0) - goal
@@ -46,39 +52,59 @@ def test_a_pale_forehead_comes_near_the_skin(size: int) -> None:
     assert np.array_equal(made[beside], painted(size, PALE)[beside])
 
 
+def test_there_is_no_pale_seam_where_a_portrait_begins() -> None:
+    shown, forehead, mask = places(128)
+    soft = cv2.GaussianBlur(shown, (0, 0), 5.0)
+    face = painted(128, PALE)
+    face[:] = PALE
+    made = evened(face, mask, told(soft), np.array(BROWN, float))
+    rim = (soft > 0.2) & (soft < 0.7) & (np.arange(128)[:, None] < 50) & (np.abs(np.arange(128) - 64) < 10)
+    assert abs(made[rim].mean() - made[forehead].mean()) < 0.15 * (face[rim].mean() - made[forehead].mean())
+
+
+@pytest.mark.parametrize("light", [0.0, 0.2])
+def test_a_forehead_is_as_light_as_the_portrait_where_that_ends(light: float) -> None:
+    shown, forehead, mask = places(128)
+    made = evened(painted(128, PALE), mask, told(shown, light), np.array(BROWN, float))
+    goal = (1 + light) * CHEEKS * np.array(BROWN)
+    left = (made[forehead].mean(axis=0) - goal) / (np.array(PALE) - goal)
+    assert (left > 0.25).all() and (left < 0.5).all()
+
+
 @pytest.mark.parametrize("above", [(150, 170, 215), HAIR, BROWN, (104, 80, 70)])
 def test_hats_and_hair_and_skin_that_goes_with_it_stay(above: tuple[int, ...]) -> None:
     shown, _, mask = places(128)
     face = painted(128, above)
-    assert np.abs(evened(face, mask, shown, np.array(BROWN, float)).astype(int) - face).max() <= 2
+    assert np.abs(evened(face, mask, told(shown), np.array(BROWN, float)).astype(int) - face).max() <= 2
 
 
 def test_grey_light_is_skin_and_a_grey_wall_stays() -> None:
     shown, forehead, mask = places(128)
     face = painted(128, GREY)
-    lit = evened(face, mask, shown, np.array(BROWN, float))
+    lit = evened(face, mask, told(shown), np.array(BROWN, float))
     assert lit[forehead].mean() < 0.75 * face[forehead].mean()
-    assert evened(face, mask, shown, np.array(BROWN, float), np.ones((64, 64), np.float32)) is face
+    assert evened(face, mask, told(shown), np.array(BROWN, float), np.ones((64, 64), np.float32)) is face
 
 
 def test_nothing_is_known_of_a_skin_that_was_not_seen_nor_of_a_face_without_portrait() -> None:
     shown, _, mask = places(128)
     face = painted(128, PALE)
-    assert evened(face, mask, shown, np.zeros(3)) is face
-    assert evened(face, mask, np.zeros_like(shown), np.array(BROWN, float)) is face
+    assert evened(face, mask, told(shown), np.zeros(3)) is face
+    assert evened(face, mask, told(np.zeros_like(shown)), np.array(BROWN, float)) is face
 
 
 @pytest.mark.parametrize("size", [128, 256])
 @pytest.mark.parametrize("above", [PALE, GREY])
 @pytest.mark.parametrize("skin", [BROWN, (0, 0, 0)])
-def test_a_device_does_the_same(size: int, above: tuple[int, ...], skin: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("light", [0.0, 0.2])
+def test_a_device_does_the_same(size: int, above: tuple[int, ...], skin: tuple[int, ...], light: float) -> None:
     where = np.zeros((64, 64), np.float32)
     where[:, 34:] = 0.7
     shown, _, mask = places(size)
     face = painted(size, above)
-    expected = evened(face, mask, shown, np.array(skin, float), where).astype(int)
+    expected = evened(face, mask, told(shown, light), np.array(skin, float), where).astype(int)
     levels = face.transpose(2, 0, 1).astype(np.float32)
-    parts = levels, mask[None], shown[None], np.array(skin, np.float32), where[None]
+    parts = levels, mask[None], told(shown, light), np.array(skin, np.float32), where[None]
     found = Foreheads(size, torch.device("cpu")).evened(*(torch.from_numpy(part)[None] for part in parts))
     assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).max() <= 2
     assert (np.abs(expected - face).max() > 20) == (skin == BROWN)

@@ -90,7 +90,7 @@ def steadied(
     :param face: (s, s, 3) uint8. :param shown: (g, g) how much of the portrait that goes on it is to be seen, 0 to 1.
     :param earlier: of the track when it was drawn before; None: it is new. :param kept: see ``memory``.
     """
-    found = _skin(face, shown)
+    found = skin_of(face, shown)
     around, known = surroundings(patch)
     light = np.asarray(around[..., 0] * known, np.float32)
     if found is None:
@@ -163,7 +163,7 @@ def likeness(ycc: Floats, color: Floats) -> Floats:
     return np.asarray(np.exp(-0.5 * (off * off).sum(axis=-1)), np.float32)
 
 
-def _skin(face: Image, shown: Floats) -> Floats | None:
+def skin_of(face: Image, shown: Floats) -> Floats | None:
     """Return the mean colour of a face where its portrait is to be seen, (3,); None: nowhere."""
     cells = (min(CELLS, len(face)),) * 2
     coarse, weights = (cv2.resize(one, cells, interpolation=cv2.INTER_NEAREST) for one in (face, shown))

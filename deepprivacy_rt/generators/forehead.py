@@ -21,6 +21,8 @@ from deepprivacy_rt.types import Image
 
 HEIGHT = 0.8
 """Radii of a portrait above it up to which there may be a forehead."""
+BROW = 0.2
+"""Radii of a portrait, from its upper end, that are forehead: brows lie below."""
 EDGE = 1.5
 """Cells over which a forehead begins and ends."""
 CHEEKS = 1.1
@@ -37,19 +39,20 @@ _LEAST = 0.02
 
 
 def evened(
-    face: Image, mask: NDArray[np.bool_], shown: Floats, skin: NDArray[np.float64], where: Floats | None = None
+    face: Image, mask: NDArray[np.bool_], hint: Floats, skin: NDArray[np.float64], where: Floats | None = None
 ) -> Image:
     """Return a network's face whose forehead is about as light as its skin, (s, s, 3) uint8.
 
     :param face: (s, s, 3) uint8. :param mask: (s, s) the cover; nothing else changes.
-    :param shown: (s, s) how much of a portrait is to be seen, 0 to 1. :param skin: (3,) RGB levels; black: not known.
+    :param hint: (2, s, s) of a portrait, see ``portraits.hint``. :param skin: (3,) RGB levels; black: not known.
     :param where: (g, g) where there is a wall, 0 to 1; None: nowhere.
     """
     cells = (min(TINT_CELLS, len(face)),) * 2
-    above = over(cv2.resize(shown, cells, interpolation=cv2.INTER_AREA))
+    light, shown = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA) for one in hint)
+    above = over(shown)
     if where is not None:
         above = above * (1 - cv2.resize(where, cells, interpolation=cv2.INTER_LINEAR))
-    wanted = np.asarray(np.minimum(skin * CHEEKS, 255), np.float32)
+    wanted = np.asarray(np.minimum(skin * CHEEKS * brow_light(light, shown), 255), np.float32)
     if float(wanted.max()) < DARK or float(above.max()) < _LEAST:
         return face
     small = cv2.resize(face, cells, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -68,7 +71,19 @@ def over(shown: Floats) -> Floats:
     radius = math.sqrt(float(inside.sum()) / math.pi)
     column = np.ones((round(HEIGHT * radius) + 1, 1), np.uint8)
     head = cv2.dilate(inside, column, anchor=(0, 0)).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(head, (0, 0), EDGE) * (1 - shown), np.float32)
+    return np.asarray(cv2.GaussianBlur(head, (0, 0), EDGE) * (1 - shown**4), np.float32)
+
+
+def brow_light(light: Floats, shown: Floats) -> float:
+    """Return how light a portrait is where it ends below a forehead, over its skin.
+
+    :param light, shown: (g, g), the parts of a hint.
+    """
+    inside = shown > 0.5
+    below = round(BROW * math.sqrt(float(inside.sum()) / math.pi)) + 1
+    upper = inside.copy()
+    upper[below:] &= ~inside[:-below]
+    return 1.0 + float(light[upper].sum()) / max(float(shown[upper].sum()), 1.0)
 
 
 def _pale(ycc: Floats, wanted: Floats) -> Floats:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from deepprivacy_rt.generators.grain import grained
+from deepprivacy_rt.generators.grain import made as made_grain
 from deepprivacy_rt.generators.posing import Posed, new_part, posed
 from deepprivacy_rt.generators.steady import is_sound
 from deepprivacy_rt.generators.wardrobe import Face, Wardrobe
@@ -74,6 +76,7 @@ class PortraitGenerator:
         self._first = first or generator
         self._wardrobe = wardrobe
         self._part = new_part(frame_rate)
+        self._grain = made_grain()
         self._motions: dict[int, _Motion] = {}
 
     @property
@@ -130,7 +133,10 @@ class PortraitGenerator:
             earlier = before[track_id].tones
             tone = np.asarray(earlier + self._part * (tone - earlier), np.float32)
         self._motions[track_id] = _Motion(one.posed, tone)
-        return Replacement(one.given, blended(answer.image, one.drawn, tone))
+        made = blended(answer.image, one.drawn, tone)
+        assert answer.patch.hint is not None  # as it was told
+        share = answer.patch.hint[1]
+        return Replacement(one.given, grained(made, answer.image, share, one.posed.matrix, self._grain))
 
 
 def blended(face: Image, drawn: Drawn, tone: Floats) -> Image:

@@ -85,15 +85,19 @@ class RetouchingGenerator:
         part, shown = 1 - (1 - self._part) ** frames, _shown(patch)
         face, skin = steadied(answer.image, patch, shown, known, self._kept**frames)
         face, wall, behind = with_backdrop(face, patch, skin.skin, wall, part, shown)
-        face = evened(face, patch.mask, shown, skin.skin, wall)
+        face = evened(face, patch.mask, _hint(patch), skin.skin, wall)
         self._memories[track.track_id] = _Memory(track, skin, wall, self._number)
         return replace(answer, image=crisp(outlined(face, wall, behind, patch.mask)))
 
 
 def _shown(patch: FacePatch) -> Floats:
     """Return how much of the portrait is to be seen, (s, s) 0 to 1."""
+    return np.asarray(_hint(patch)[_SHARE], np.float32)
+
+
+def _hint(patch: FacePatch) -> Floats:
     assert patch.hint is not None
-    return np.asarray(patch.hint[_SHARE], np.float32)
+    return patch.hint
 
 
 def crisp(face: Image) -> Image:

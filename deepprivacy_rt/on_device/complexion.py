@@ -75,7 +75,7 @@ class Complexions:
         :param goes_on: whether a track was there in the frame before.
         """
         before, self._tracks = self._tracks, {}
-        found, is_seen = _skin(faces, coarse_skin)
+        found, is_seen = skin_of(faces, coarse_skin)
         is_seen &= sound
         around, known = surroundings(patches)
         light = around[:, :1] * known
@@ -103,7 +103,7 @@ class Complexions:
         return torch.stack([one.color / one.weight.clamp(min=1e-9) for one in known])
 
 
-def _skin(faces: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+def skin_of(faces: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean colours where skin is, (n, 3), and whether there is any, (n,)."""
     coarse = F.interpolate(faces, skin.shape[2:], mode="area")
     weight = skin.sum(dim=(1, 2, 3))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.generators.complexion import DARK, TINT_CELLS
-from deepprivacy_rt.generators.forehead import CHEEKS, EDGE, HEIGHT, HUED, KEPT, LIGHTER
+from deepprivacy_rt.generators.forehead import BROW, CHEEKS, EDGE, HEIGHT, HUED, KEPT, LIGHTER
 from deepprivacy_rt.on_device.complexion import to_ycc
 from deepprivacy_rt.on_device.portrait_drawing import blur_matrix
 
@@ -23,29 +23,41 @@ class Foreheads:
         self._edge = blur_matrix(self._cells, EDGE, 8).to(device)
         self._row = torch.arange(self._cells, device=device)[:, None]
 
-    def evened(self, faces: Tensor, masks: Tensor, shown: Tensor, skins: Tensor, where: Tensor) -> Tensor:
+    def evened(self, faces: Tensor, masks: Tensor, hints: Tensor, skins: Tensor, where: Tensor) -> Tensor:
         """Return faces whose foreheads are about as light as their skin, (n, 3, s, s) whole levels.
 
-        :param faces: (n, 3, s, s) whole levels, 0 to 255. :param masks: (n, 1, s, s) bool. :param shown: (n, 1, h, h).
+        :param faces: (n, 3, s, s) whole levels, 0 to 255. :param masks: (n, 1, s, s) bool. :param hints: (n, 2, s, s).
         :param skins: (n, 3) RGB levels; black: not known. :param where: (n, 1, g, g) where there is a wall.
         """
-        wanted = (skins * CHEEKS).clamp(max=255)[:, :, None, None]
+        light, shown = F.adaptive_avg_pool2d(hints, (self._cells,) * 2).chunk(2, dim=1)
+        wanted = (skins[:, :, None, None] * CHEEKS * self._brow_light(light, shown)).clamp(max=255)
         small = F.adaptive_avg_pool2d(faces, (self._cells,) * 2).round()
         known = wanted.amax(dim=1, keepdim=True) >= DARK
         hidden = F.interpolate(where, small.shape[2:], mode="bilinear", align_corners=False)
-        share = self._over(shown) * (1 - hidden) * _pale(to_ycc(small), to_ycc(wanted)) * known
+        share = self.over(shown) * (1 - hidden) * _pale(to_ycc(small), to_ycc(wanted)) * known
         less = (1 - KEPT) * share * (wanted / small.clamp(min=1) - 1)
         fine = F.interpolate(less, faces.shape[2:], mode="bilinear", align_corners=False) * masks
         return (faces + faces * fine).round().clamp(0, 255)
 
-    def _over(self, shown: Tensor) -> Tensor:
-        """Return where foreheads are, (n, 1, g, g)."""
+    def over(self, shown: Tensor) -> Tensor:
+        """Return where foreheads are, (n, 1, g, g). :param shown: (n, 1, h, h) how much of portraits is to be seen."""
         shown = F.adaptive_avg_pool2d(shown, (self._cells,) * 2)
         inside = (shown > 0.5).float()
-        radius = (inside.sum(dim=(2, 3), keepdim=True) / math.pi).sqrt()
-        reaches = (self._row >= self._row.mT - (HEIGHT * radius).round()) & (self._row <= self._row.mT)
+        reaches = (self._row >= self._row.mT - (HEIGHT * _radius(inside)).round()) & (self._row <= self._row.mT)
         head = (reaches.float() @ inside > 0).float()
-        return self._edge @ head @ self._edge.T * (1 - shown)
+        return self._edge @ head @ self._edge.T * (1 - shown**4)
+
+    def _brow_light(self, light: Tensor, shown: Tensor) -> Tensor:
+        """Return how light portraits are where they end below foreheads, over their skin, (n, 1, 1, 1)."""
+        inside = (shown > 0.5).float()
+        above = self._row - ((BROW * _radius(inside)).round() + 1)
+        upper = inside * (1 - (self._row.mT == above).float() @ inside)
+        light, shown = ((part * upper).sum(dim=(2, 3), keepdim=True) for part in (light, shown))
+        return 1 + light / shown.clamp(min=1)
+
+
+def _radius(inside: Tensor) -> Tensor:
+    return (inside.sum(dim=(2, 3), keepdim=True) / math.pi).sqrt()
 
 
 def _pale(ycc: Tensor, wanted: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from deepprivacy_rt.on_device.backdrop import Backdrop
 from deepprivacy_rt.on_device.complexion import Complexions
 from deepprivacy_rt.on_device.cutting import Patches
 from deepprivacy_rt.on_device.forehead import Foreheads
+from deepprivacy_rt.on_device.grain import Grainer
 from deepprivacy_rt.on_device.outline import Outliner
 from deepprivacy_rt.on_device.portrait_drawing import DeviceFace, Drawing, PortraitDrawer
 from deepprivacy_rt.on_device.shapes import FaceShape
@@ -48,6 +49,7 @@ class DevicePortrayer:
         self._motions: dict[int, tuple[Posed, Tensor, Tensor]] = {}
         self._complexions, self._backdrop = Complexions(frame_rate), Backdrop(size, device)
         self._foreheads, self._outliner = Foreheads(size, device), Outliner(size, device)
+        self._grainer = Grainer(size, self._drawer.side, self._foreheads, device)
 
     def meet(self, patches: Patches, shapes: Sequence[FaceShape], draw: Callable[[Tensor | None], Tensor]) -> None:
         """Give identities that are new a face, by what the network draws around a face that all try on.
@@ -124,10 +126,10 @@ class DevicePortrayer:
         earlier = [before[head.track.track_id][2] if head.goes_on else None for head in heads]
         skins, share = self._complexions.skins(tracks), shown.drawing.share
         backed, walls, behind = self._backdrop.behind(steadied, seen, skins, earlier, self._part, share)
-        backed = self._foreheads.evened(backed, seen.mask, share, skins, walls)
+        backed = self._foreheads.evened(backed, seen.mask, self._drawer.hints(shown.drawing), skins, walls)
         faces[rows] = self._drawer.crisp(self._outliner.outlined(backed, walls, behind, seen.mask))
         fine = self.fine(faces)
-        tones = self._drawer.tones(steadied, shown.drawing)
+        tones = self._drawer.tones(backed, shown.drawing)
         calmed = []
         for head, tone, wall in zip(heads, tones, walls, strict=True):
             if head.goes_on:
@@ -135,7 +137,9 @@ class DevicePortrayer:
                 tone = was + self._part * (tone - was)
             calmed.append(tone)
             self._motions[head.track.track_id] = head, tone, wall
-        fine[rows] = self._drawer.blended(fine[rows], shown.drawing, torch.stack(calmed)).round()
+        blended = self._drawer.blended(fine[rows], shown.drawing, torch.stack(calmed)).round()
+        poses = [head.matrix for head in heads]
+        fine[rows] = self._grainer.grained(blended, faces[rows], share, shown.drawing.skin, poses)
         return fine
 
     def fine(self, faces: Tensor) -> Tensor:
