@@ -75,7 +75,7 @@ def on_host(frames: Frames) -> list[Image]:
 
 
 def on_device(frames: Frames) -> list[Image]:
-    complexions, made = Complexions(RATE), []
+    complexions, made = Complexions(SIZE, torch.device("cpu"), RATE), []
     skin = torch.from_numpy(drawn().skin)[None, None]
     for number, (one, image) in enumerate(frames):
         seen, levels = (torch.from_numpy(part).permute(2, 0, 1)[None].float() for part in (one.image, image))
@@ -127,6 +127,18 @@ def test_a_head_that_moves_before_a_window_is_no_change_of_light(run: object) ->
         frames.append((dataclasses.replace(before_it, image=image), face(PALE)))
     made = run(frames)  # type: ignore[operator]
     assert max(off(one, skin_of(made[0])) for one in made) < 3
+
+
+def test_skin_goes_over_into_the_neck_that_is_to_be_seen(run: object) -> None:
+    """A network goes on with a neck: what it painted beside that stays, though the face is brought elsewhere."""
+    one, image = patch(BROWN), face(PALE)
+    lowest = int(np.flatnonzero(one.mask[:, 64])[-1])
+    image[lowest - 12 : lowest + 1, 56:72] = BROWN
+    image[lowest - 30 : lowest - 12, 56:72] = (PALE + np.array(BROWN)) / 2
+    changed = np.abs(run([(one, image)])[0].astype(int) - image).max(axis=-1)  # type: ignore[operator]
+    assert changed[50:80, 50:80].min() > 15
+    assert changed[lowest - 1 : lowest + 1, 60:68].max() <= 2
+    assert changed[lowest - 24 : lowest - 20, 60:68].max() > 10
 
 
 def test_hair_and_surroundings_are_left_alone(run: object) -> None:
@@ -200,7 +212,7 @@ def test_portraits_keep_their_tone_along_a_track_and_no_farther(track_id: int, s
 
 
 def test_a_failed_answer_of_a_device_is_forgotten() -> None:
-    complexions, skin = Complexions(RATE), torch.from_numpy(drawn().skin)[None, None]
+    complexions, skin = Complexions(SIZE, torch.device("cpu"), RATE), torch.from_numpy(drawn().skin)[None, None]
     made = []
     for number, (color, is_sound) in enumerate([(PALE, True), (GREY, False), (PALE, True)]):
         one = patch(PALE if is_sound else None)

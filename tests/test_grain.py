@@ -56,7 +56,7 @@ def test_there_is_as_much_of_it_as_on_foreheads_of_portraits() -> None:
     fine = cv2.resize(np.tile(made(), (2, 2)), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
     blurs = [fine, *(cv2.GaussianBlur(fine, (0, 0), deviation) for deviation in (1.0, 2.0, 4.0))]
     bands = [(one - other).std() for one, other in pairwise(blurs)]
-    assert bands == pytest.approx([0.0069, 0.0058, 0.0047], rel=0.1)
+    assert bands == pytest.approx([0.0070, 0.0059, 0.0050], rel=0.1)
 
 
 @pytest.mark.parametrize(("size", "zoom"), [(128, 1), (128, 2), (256, 1)])

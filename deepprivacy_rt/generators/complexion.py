@@ -53,6 +53,8 @@ FLASH = 0.04
 AGREEING = 0.75
 """Part of the light around a face that must change alike, for the light to have changed: a head that moves before a
 window changes many places, and leaves others."""
+JOINED = 0.04
+"""Standard deviation, in parts of the patch side, over which a face goes over into skin that is to be seen."""
 LARGEST_GAIN = 2.0
 LEAST_CHANGE = 0.01
 """Change of a colour, as a part of it, that is not worth the work."""
@@ -96,14 +98,15 @@ def steadied(
     if found is None:
         return face, earlier or Complexion(np.zeros(3), 0.0, light, known)
     wanted = beside_neck(around, known, found)
-    seen = float((likeness(around, wanted) * known).mean()) + LEAST_SEEN
+    alike = np.asarray(likeness(around, wanted) * known, np.float32)
+    seen = float(alike.mean()) + LEAST_SEEN
     color, weight = wanted.astype(np.float64) * seen, seen
     if earlier is not None:
         change = _flash(earlier, light, known)
         color += kept * change * earlier.color
         weight += kept * earlier.weight
     gain = np.clip(color / weight / np.maximum(found, 1.0), 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
-    return _tinted(face, patch, found, gain), Complexion(color, weight, light, known)
+    return _tinted(face, patch, found, gain, alike), Complexion(color, weight, light, known)
 
 
 def beside_neck(around: Floats, known: Floats, found: Floats) -> Floats:
@@ -194,13 +197,18 @@ def _flash(earlier: Complexion, light: Floats, known: Floats) -> float:
     return math.exp(change) if agreeing else 1.0
 
 
-def _tinted(face: Image, patch: FacePatch, found: Floats, gain: Floats) -> Image:
-    """Return the face with what has the skin's colour multiplied by a gain, (3,)."""
+def _tinted(face: Image, patch: FacePatch, found: Floats, gain: Floats, alike: Floats) -> Image:
+    """Return the face with what has the skin's colour multiplied by a gain, (3,).
+
+    :param alike: (c, c) where skin is to be seen: a network goes on with that, and so it stays beside it.
+    """
     if float(np.abs(gain - 1).max()) < LEAST_CHANGE:
         return face
     cells = (min(TINT_CELLS, len(face)),) * 2
     small = cv2.resize(face, cells, interpolation=cv2.INTER_AREA)
     share = likeness(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32), found)
+    beside = np.clip(2 * cv2.GaussianBlur(alike, (0, 0), JOINED * len(alike)), 0, 1)
+    share *= 1 - cv2.resize(beside, cells, interpolation=cv2.INTER_LINEAR)
     share = cv2.resize(share, face.shape[1::-1], interpolation=cv2.INTER_LINEAR) * patch.mask
     change = cv2.multiply(face * (gain - 1), cv2.merge((share, share, share)))
     return np.asarray(cv2.add(face, change, dtype=cv2.CV_8U), np.uint8)

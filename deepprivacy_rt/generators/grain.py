@@ -20,9 +20,9 @@ from deepprivacy_rt.types import Image
 SIZE, TEXELS = 256, 192
 """Side of the map of grain, which repeats, and how many of its texels are as long as the side of a portrait's map."""
 BANDS = ((0.0, 0.5, 0.0117), (0.5, 1.0, 0.0099), (1.0, 2.0, 0.0080))
-"""Deviations of the two blurs between which a band lies, in texels, and how much there is of it, as a part of the light.
+"""Deviations of the two blurs between which a band lies, in texels, and how much there is of it, in parts of the light.
 Bands overlap; drawn, and so sampled linearly, they deviate by 0.0069, 0.0062 and 0.0047 of the light. Foreheads of
-portraits, as they are drawn, do so by 0.0069, 0.0058 and 0.0047 in the median (benchmarks/harshness.py)."""
+portraits, as they are drawn, do so by 0.0070, 0.0059 and 0.0050 in the median (benchmarks/harshness.py)."""
 LEAST = 0.02
 """Part of the grain that is not worth the work."""
 

@@ -16,6 +16,7 @@ from deepprivacy_rt.generators.complexion import (
     DARK,
     FACE_OVER_NECK,
     FLASH,
+    JOINED,
     LARGEST_GAIN,
     LEAST_SEEN,
     NECK,
@@ -32,6 +33,7 @@ from deepprivacy_rt.generators.complexion import (
     memory,
 )
 from deepprivacy_rt.on_device.cutting import Patches
+from deepprivacy_rt.on_device.portrait_drawing import blur_matrix
 
 _TO_YCC = (
     (0.299, 0.587, 0.114),
@@ -54,8 +56,10 @@ class Complexion:
 class Complexions:
     """Keeps the skin of one stream's tracks, whose frames come in order."""
 
-    def __init__(self, frame_rate: float) -> None:
-        """:param frame_rate: frames per second, above 0."""
+    def __init__(self, size: int, device: torch.device, frame_rate: float) -> None:
+        """:param size: side of the patches. :param frame_rate: frames per second, above 0."""
+        cells = min(CELLS, size)
+        self._joined = blur_matrix(cells, JOINED * cells, 8).to(device)
         self._kept = memory(frame_rate)
         self._tracks: dict[int, Complexion] = {}
 
@@ -80,7 +84,8 @@ class Complexions:
         around, known = surroundings(patches)
         light = around[:, :1] * known
         wanted = beside_neck(around, known, found)
-        seen = (likeness(around, wanted) * known).mean(dim=(1, 2, 3)) + LEAST_SEEN
+        alike = likeness(around, wanted) * known
+        seen = alike.mean(dim=(1, 2, 3)) + LEAST_SEEN
         gains = []
         for row, track in enumerate(tracks):
             color, weight = (torch.where(is_seen[row], one, 0) for one in (wanted[row] * seen[row], seen[row]))
@@ -94,6 +99,8 @@ class Complexions:
             self._tracks[track] = Complexion(color, weight, light[row], known[row])
         cells = (min(TINT_CELLS, faces.shape[2]),) * 2
         share = likeness(to_ycc(F.adaptive_avg_pool2d(faces, cells).round()), found)
+        beside = (2 * (self._joined @ alike @ self._joined.T)).clamp(0, 1)
+        share = share * (1 - F.interpolate(beside, cells, mode="bilinear", align_corners=False))
         share = F.interpolate(share, faces.shape[2:], mode="bilinear", align_corners=False) * patches.mask
         return (faces + faces * (torch.stack(gains)[:, :, None, None] - 1) * share).round().clamp(0, 255)
 

@@ -47,7 +47,7 @@ class DevicePortrayer:
         self._trial = DeviceFace.of(wardrobe.trial, device)
         self._faces: dict[int, DeviceFace] = {}
         self._motions: dict[int, tuple[Posed, Tensor, Tensor]] = {}
-        self._complexions, self._backdrop = Complexions(frame_rate), Backdrop(size, device)
+        self._complexions, self._backdrop = Complexions(size, device, frame_rate), Backdrop(size, device)
         self._foreheads, self._outliner = Foreheads(size, device), Outliner(size, device)
         self._grainer = Grainer(size, self._drawer.side, self._foreheads, device)
 
