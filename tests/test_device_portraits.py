@@ -68,10 +68,10 @@ def face(number: int) -> Face:
 def test_mouths_move_as_on_the_host(doing: Expression) -> None:
     axis = np.linspace(-1, 1, 90, dtype=np.float32)
     places = np.stack(np.meshgrid(axis, axis), axis=-1)
-    expected = bank().gestures.texels(places, doing)
+    expected = bank().gestures.texels(places, doing), *bank().gestures.insides(places, doing)
     gestures = DeviceGestures(bank().gestures, CPU)
     both = torch.from_numpy(places).expand(2, -1, -1, -1)
-    found = gestures.texels(both, [REST, doing])
+    found = gestures.texels(both, [REST, doing]), *gestures.insides(both, [REST, doing])
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one[1].numpy() - other).max() < 1e-3
     assert np.abs(found[0][0].numpy() - places).max() < 1e-6 and not found[1][0].any()

@@ -89,7 +89,8 @@ class PortraitDrawer:
         :param poses: (n, 2, 4), from canonical points to patch pixels.
         """
         places, seen = self._solve(torch.stack([face.relief for face in faces]), poses)
-        texels, inside, teeth = self._gestures.texels(places.permute(0, 2, 3, 1), doings)
+        texels = self._gestures.texels(places.permute(0, 2, 3, 1), doings)
+        inside, teeth = self._gestures.insides(self._enlarged(places).permute(0, 2, 3, 1), doings)
         where = _in_map(texels.permute(0, 3, 1, 2))
         cover = torch.stack([face.cover for face in faces])
         covered = _sampled(cover, where, outside="zeros") * seen
@@ -99,8 +100,8 @@ class PortraitDrawer:
         return Drawing(
             image=self._gestures.lower_lids(image, textures, fine, doings).round(),
             share=_sampled(cover[:, :1], fine, outside="zeros") * self._enlarged(seen),
-            mouth=self._enlarged(inside[:, None]),
-            teeth=self._enlarged(teeth[:, None]) * self._gestures.dents(fine),
+            mouth=inside[:, None],
+            teeth=teeth[:, None] * self._gestures.dents(fine),
             coarse=_sampled(torch.stack([face.soft for face in faces]), where).round(),
             skin=covered[:, 1:],
         )

@@ -32,16 +32,31 @@ class DeviceGestures:
         self._chin, self._nose = gestures.chin, gestures.nose
         self._eyes = [(eye, _Line(eye.upper, device), _Line(eye.lower, device)) for eye in gestures.eyes]
 
-    def texels(self, places: Tensor, doings: Sequence[Expression]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the canonical places of the texels to show, (n, g, g, 2), and how much is inside of a mouth and teeth.
+    def texels(self, places: Tensor, doings: Sequence[Expression]) -> Tensor:
+        """Return the canonical places of the texels to show, (n, g, g, 2).
 
         :param places: (n, g, g, 2) canonical places of faces that do something.
         """
-        gap = self._given([host.gap_of(doing) for doing in doings])
-        smile = self._given([doing.smile for doing in doings])
+        gap, smile = self._told(doings)
         x, y = self._unsmiled(places[..., 0], places[..., 1], smile)
-        y, inside, teeth = self._mouth(x, y, gap, smile)
-        return torch.stack([x, y], dim=-1), inside, teeth
+        return torch.stack([x, self._parted(x, y, gap)], dim=-1)
+
+    def insides(self, places: Tensor, doings: Sequence[Expression]) -> tuple[Tensor, Tensor]:
+        """Return how much of places is the inside of mouths, and how much teeth, (n, h, w) 0 to 1.
+
+        :param places: (n, h, w, 2), as for ``texels``.
+        """
+        gap, smile = self._told(doings)
+        x, y = self._unsmiled(places[..., 0], places[..., 1], smile)
+        line, off, lips = self._lips_at(x)
+        lower_edge, upper_edge = line + (1 - host.UPPER_SHARE) * gap * lips, line - host.UPPER_SHARE * gap * lips
+        inside = ((y - upper_edge) / host.SOFT).clamp(0, 1) * ((lower_edge - y) / host.SOFT).clamp(0, 1) * (off < 1)
+        most, part = host.TEETH * (1 + host.SMILE_TEETH * smile), host.BITE + host.SMILE_BITE * smile
+        fade = host.TEETH_FADE * (1 - host.SMILE_FADE * smile)
+        bite = upper_edge + torch.minimum(most, part * gap * lips)
+        teeth = ((bite - y) / host.SOFT).clamp(0, 1) * ((host.TEETH_REACH - off) / fade).clamp(0, 1)
+        teeth = teeth * (1 - host.LIP_SHADOW * (1 - (y - upper_edge) / host.LIP_SHADOW_REACH).clamp(0, 1))
+        return inside, inside * teeth
 
     def lower_lids(self, images: Tensor, textures: Tensor, where: Tensor, doings: Sequence[Expression]) -> Tensor:
         """Return drawn portraits with their lids lowered, (n, 3, h, w): see :mod:`deepprivacy_rt.portraits.lids`.
@@ -85,10 +100,16 @@ class DeviceGestures:
             right, down = right + side * share, down + up * share
         return x - right, y - down
 
-    def _mouth(self, x: Tensor, y: Tensor, gap: Tensor, smile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        line = self._lips.at(x)
+    def _told(self, doings: Sequence[Expression]) -> tuple[Tensor, Tensor]:
+        """Return gaps and smiles, (n, 1, 1) each."""
+        return self._given([host.gap_of(doing) for doing in doings]), self._given([doing.smile for doing in doings])
+
+    def _lips_at(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         off = (x - self._middle).abs() / self._half
-        lips = (1 - off**2).clamp(0, 1).sqrt()
+        return self._lips.at(x), off, (1 - off**2).clamp(0, 1).sqrt()
+
+    def _parted(self, x: Tensor, y: Tensor, gap: Tensor) -> Tensor:
+        line, off, lips = self._lips_at(x)
         jaw = (1 - (off / host.JAW_REACH) ** 2).clamp(0, 1)
         parted = (1 - host.UPPER_SHARE) * gap * lips
         low = ((y - line) / (self._chin - line)).clamp(0, 1.5)
@@ -96,15 +117,9 @@ class DeviceGestures:
         down = (1 - host.UPPER_SHARE) * gap * (near * lips + (1 - near) * jaw * (1 - host.JAW_LAG * low.clamp(max=1)))
         down = torch.minimum(down, parted + host.STRETCH * (y - line - parted).clamp(min=0))
         up = host.UPPER_SHARE * gap * lips * ((y - self._nose) / (line - self._nose)).clamp(0, 1)
-        lower_edge, upper_edge = line + parted, line - host.UPPER_SHARE * gap * lips
-        inside = ((y - upper_edge) / host.SOFT).clamp(0, 1) * ((lower_edge - y) / host.SOFT).clamp(0, 1) * (off < 1)
-        most, part = host.TEETH * (1 + host.SMILE_TEETH * smile), host.BITE + host.SMILE_BITE * smile
-        bite = upper_edge + torch.minimum(most, part * gap * lips)
-        teeth = ((bite - y) / host.SOFT).clamp(0, 1) * ((host.TEETH_REACH - off) / host.TEETH_FADE).clamp(0, 1)
-        teeth = teeth * (1 - host.LIP_SHADOW * (1 - (y - upper_edge) / host.LIP_SHADOW_REACH).clamp(0, 1))
-        below = y > (upper_edge + lower_edge) / 2
+        below = y > line + (0.5 - host.UPPER_SHARE) * gap * lips
         source = torch.where(below, torch.maximum(y - down, line), torch.minimum(y + up, line))
-        return torch.where(gap > 0, source, y), inside, inside * teeth
+        return torch.where(gap > 0, source, y)
 
 
 class _Line:

@@ -26,18 +26,20 @@ JAW_REACH, LIP_REACH = 2.4, 0.35
 """Half widths of the lips beside which the jaw gives way; part of the way to the chin that goes with the lips."""
 BITE, TEETH_REACH, TEETH_FADE = 0.55, 0.95, 0.5
 """Most of a gap that is teeth; half widths of the lips up to which they are seen, and over which they fade."""
-SMILE_BITE, SMILE_TEETH = 0.4, 0.5
-"""How much more of a gap is teeth, and how much more is seen of them at most, in a broad smile."""
+SMILE_BITE, SMILE_TEETH, SMILE_FADE = 0.4, 0.5, 0.65
+"""How much more of a gap is teeth, how much more is seen of them at most, and by how much less they fade towards the
+corners, in a broad smile."""
 LIP_SHADOW, LIP_SHADOW_REACH = 0.4, 0.04
 """How much darker teeth are below the upper lip, and canonical units down to which that reaches."""
-_TEETH_ENDS, _TEETH_GAP, _GAP_DEPTH, _DEEPER = (0.0, 0.094, 0.166, 0.249), 0.008, 0.4, 0.5
+_TEETH_ENDS, _TEETH_GAP, _GAP_DEPTH, _DEEPER = (0.0, 0.094, 0.166, 0.249), 0.008, 0.2, 0.4
 """Where one tooth ends and the next begins, in canonical units from the middle: widths of 8.5, 6.5 and 7.5 mm, where
 the outer corners of the eyes are 90 mm apart; how wide and how dark gaps are; how much darker teeth are by the corners.
 """
-SMILE = 0.09, -0.085
-"""How far the corners of a mouth are drawn out and up by a broad smile: Face Mesh sees 0.10 and 0.08 in those that it
-takes for one (expressions/face_mesh.py)."""
-SMILE_REACH = 0.17, 0.15
+SMILE = 0.12, -0.115
+"""How far the corners of a mouth are drawn out and up by a broad smile. Face Mesh sees 0.10 and 0.08 in those that it
+takes for one (expressions/face_mesh.py); cheeks rise with these, and here they do not, so that it takes more to be
+seen for one."""
+SMILE_REACH = 0.17, 0.13
 """Standard deviations, across and down, of how skin about the corners goes along."""
 SOFT = 0.012
 """Canonical units over which the edge of a mouth is soft."""
@@ -69,17 +71,35 @@ class Gestures:
         self.dents = np.asarray((1 - _GAP_DEPTH * gaps) * (1 - _DEEPER * np.minimum(off / half, 1) ** 2), np.float32)
         self.eyes = eyes_of(mean)
 
-    def texels(self, places: Floats, doing: Expression) -> tuple[Floats, Floats, Floats]:
-        """Return the canonical places of the texels to show, (…, 2), and how much is the inside of a mouth and teeth.
+    def texels(self, places: Floats, doing: Expression) -> Floats:
+        """Return the canonical places of the texels to show, (…, 2).
 
         :param places: (…, 2) canonical places of a face that does something.
         """
         x, y = self._unsmiled(places[..., 0], places[..., 1], doing.smile)
-        inside = teeth = np.zeros_like(y)
         gap = gap_of(doing)
         if gap > 0:
-            y, inside, teeth = self._mouth(x, y, gap, doing.smile)
-        return np.stack([x, y], axis=-1), inside, teeth
+            y = self._parted(x, y, gap)
+        return np.stack([x, y], axis=-1)
+
+    def insides(self, places: Floats, doing: Expression) -> tuple[Floats, Floats]:
+        """Return how much of places is the inside of a mouth, and how much teeth, which are part of that, (…) 0 to 1.
+
+        Their edges are sharper than a coarse grid can tell. :param places: as for ``texels``.
+        """
+        gap, smile = gap_of(doing), doing.smile
+        x, y = self._unsmiled(places[..., 0], places[..., 1], smile)
+        if gap <= 0:
+            return np.zeros_like(y), np.zeros_like(y)
+        line, off, lips = self._lips_at(x)
+        lower_edge, upper_edge = line + (1 - UPPER_SHARE) * gap * lips, line - UPPER_SHARE * gap * lips
+        soft = np.float32(SOFT)
+        inside = np.clip((y - upper_edge) / soft, 0.0, 1.0) * np.clip((lower_edge - y) / soft, 0.0, 1.0) * (off < 1)
+        bite = upper_edge + np.minimum(TEETH * (1 + SMILE_TEETH * smile), (BITE + SMILE_BITE * smile) * gap * lips)
+        fade = TEETH_FADE * (1 - SMILE_FADE * smile)
+        teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((TEETH_REACH - off) / fade, 0.0, 1.0)
+        teeth = teeth * (1 - LIP_SHADOW * np.clip(1 - (y - upper_edge) / LIP_SHADOW_REACH, 0.0, 1.0))
+        return inside.astype(np.float32), (inside * teeth).astype(np.float32)
 
     def _unsmiled(self, x: Floats, y: Floats, smile: float) -> tuple[Floats, Floats]:
         """Return where places would lie without a smile. About each corner all is moved alike, less farther off."""
@@ -94,11 +114,16 @@ class Gestures:
             down += up * share
         return x - right, y - down
 
-    def _mouth(self, x: Floats, y: Floats, gap: float, smile: float) -> tuple[Floats, Floats, Floats]:
+    def _lips_at(self, x: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the rows where lips meet, how far from their middle that is, in half widths, and how far they part."""
         middle, half = float(self.lips[:, 0].mean()), float(np.ptp(self.lips[:, 0])) / 2
         line = np.interp(x, self.lips[:, 0], self.lips[:, 1]).astype(np.float32)
         off = np.abs(x - middle) / half
-        lips = np.sqrt(np.clip(1 - off**2, 0.0, 1.0))
+        return line, off, np.sqrt(np.clip(1 - off**2, 0.0, 1.0))
+
+    def _parted(self, x: Floats, y: Floats, gap: float) -> Floats:
+        """Return the rows of texels that a mouth with a gap shows."""
+        line, off, lips = self._lips_at(x)
         jaw = np.clip(1 - (off / JAW_REACH) ** 2, 0.0, 1.0)
         parted = (1 - UPPER_SHARE) * gap * lips
         low = np.clip((y - line) / (self.chin - line), 0.0, 1.5)
@@ -107,13 +132,5 @@ class Gestures:
         # Beside the lips skin is stretched, no more than this: what lies below never comes up to where they meet.
         down = np.minimum(down, parted + STRETCH * np.maximum(y - line - parted, 0.0))
         up = UPPER_SHARE * gap * lips * np.clip((y - self.nose) / (line - self.nose), 0.0, 1.0)
-        lower_edge = line + parted
-        upper_edge = line - UPPER_SHARE * gap * lips
-        soft = np.float32(SOFT)
-        inside = np.clip((y - upper_edge) / soft, 0.0, 1.0) * np.clip((lower_edge - y) / soft, 0.0, 1.0)
-        bite = upper_edge + np.minimum(TEETH * (1 + SMILE_TEETH * smile), (BITE + SMILE_BITE * smile) * gap * lips)
-        teeth = np.clip((bite - y) / soft, 0.0, 1.0) * np.clip((TEETH_REACH - off) / TEETH_FADE, 0.0, 1.0)
-        source = np.where(y > (upper_edge + lower_edge) / 2, np.maximum(y - down, line), np.minimum(y + up, line))
-        inside = inside * (off < 1)
-        teeth = teeth * (1 - LIP_SHADOW * np.clip(1 - (y - upper_edge) / LIP_SHADOW_REACH, 0.0, 1.0))
-        return source.astype(np.float32), inside.astype(np.float32), (inside * teeth).astype(np.float32)
+        below = y > line + (0.5 - UPPER_SHARE) * gap * lips
+        return np.asarray(np.where(below, np.maximum(y - down, line), np.minimum(y + up, line)), np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepprivacy_rt.portraits.canonical import CENTER_Y, HALF, Floats, to_map
-from deepprivacy_rt.portraits.gestures import DENTS, Gestures
+from deepprivacy_rt.portraits.gestures import DENTS, Gestures, gap_of
 from deepprivacy_rt.portraits.lids import lower_lids
 from deepprivacy_rt.portraits.texture import FINER, Texture
 from deepprivacy_rt.types import Expression, Image
@@ -29,6 +29,8 @@ LARGEST_STEP = 0.25
 FLAT_Z = -0.05
 MISFIT = 0.05
 """Canonical units by which a pixel's place may miss it; beyond, the head is not there."""
+MOUTH = 0.38, 0.33
+"""Canonical units beside, and above and below, where lips meet, beyond which no mouth reaches."""
 FACING = 0.05, 0.20
 """Area in the picture, over that in front view, of skin that is turned away, and of skin that is fully shown."""
 
@@ -99,8 +101,7 @@ def draw(
     """
     grid = min(size // 2, GRID)
     places, seen = _solve(relief, pose, grid, size)
-    texels, inside, teeth = gestures.texels(places, doing)
-    where = to_map(texels, len(texture.soft))
+    where = to_map(gestures.texels(places, doing), len(texture.soft))
     x, y = cv2.split(where)
     coarse = cv2.remap(texture.soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     covered = cv2.remap(texture.cover, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) * seen[..., None]
@@ -114,8 +115,7 @@ def draw(
     lower_lids(image, texture.image, fine_x, fine_y, gestures.eyes, doing)
     share = cv2.remap(texture.cover[..., 0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     share *= _enlarged(seen, side, window)
-    opened = bool(inside.any())
-    mouth, bite = (_enlarged(one, side, window) if opened else None for one in (inside, teeth))
+    mouth, bite = _mouth(gestures, places, doing, side, window)
     if bite is not None:
         bite *= _dents(gestures, x, len(texture.soft))
     return Drawn(side, window, image, share, mouth, bite, np.asarray(coarse, np.uint8), covered[..., 1])
@@ -125,6 +125,25 @@ def toward_viewer(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the direction from which a head in a pose, (2, 4), is seen, (3,) canonical and not of length 1."""
     (a, b, c), (d, e, f) = pose[:, :3]
     return np.array([c * e - b * f, a * f - c * d, b * d - a * e])  # second row x first: z goes away from the viewer
+
+
+def _mouth(
+    gestures: Gestures, places: Floats, doing: Expression, side: int, window: tuple[slice, slice]
+) -> tuple[Floats, Floats] | tuple[None, None]:
+    """Return how much of a window is the inside of a mouth, and how much teeth; None: it is shut.
+
+    :param places: (g, g, 2) canonical, over the whole patch.
+    """
+    if gap_of(doing) <= 0:
+        return None, None
+    x, y = (_enlarged(np.ascontiguousarray(one), side, window) for one in np.moveaxis(places, -1, 0))
+    near = (np.abs(x - gestures.lips[:, 0].mean()) < MOUTH[0]) & (np.abs(y - gestures.lips[:, 1].mean()) < MOUTH[1])
+    mouth, bite = np.zeros_like(x), np.zeros_like(x)
+    if near.any():
+        rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        mouth[box], bite[box] = gestures.insides(cv2.merge((x[box], y[box])), doing)
+    return mouth, bite
 
 
 def _dents(gestures: Gestures, x: Floats, size: int) -> Floats:
