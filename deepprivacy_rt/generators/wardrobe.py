@@ -1,8 +1,8 @@
 """Which portrait an identity wears.
 
 Drawn from the session's salt, among those whose skin is about as light as what the network painted around a trial face
-when the identity was first seen, and which go with its surroundings. docs/adr/0017-portraits.md, 0021-surroundings.md,
-0024-trial-face.md.
+when the identity was first seen, or as that will be beside its neck, and which go with its surroundings.
+docs/adr/0017-portraits.md, 0021-surroundings.md, 0024-trial-face.md, 0036-choice.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deepprivacy_rt.generators.complexion import beside_neck, surroundings
 from deepprivacy_rt.portraits.bank import Portrait, PortraitBank
 from deepprivacy_rt.portraits.canonical import Floats
 from deepprivacy_rt.portraits.relief import Relief
@@ -23,8 +24,9 @@ from deepprivacy_rt.types import FacePatch, Replacement
 
 _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
-_SIMILAR_TONE = 0.42
-"""Difference of brightness, as a logarithm, up to which a portrait goes with the skin around."""
+_DARKER, _LIGHTER = 0.25, 0.35
+"""By how much a portrait may be darker, and lighter, than the skin that it goes on, as logarithms. What shines on dark
+skin becomes white on pale skin; that brows and lips are dark on pale skin is not seen on dark skin."""
 _LEAST_CHOICE, _CHOICE = 6, 0.75
 """Least number, and share, of those that go with the skin among which one is drawn: those that go with hair and neck,
 too. The fewer, the better they go, and the more a face tells of the one that it replaces."""
@@ -113,14 +115,18 @@ class Wardrobe:
         other, own = order[-1], float(random.uniform(*_OWN_SHAPE))
         if self._portrait is not None:
             return self._portrait % number, self._portrait % number, 1.0
-        wanted = _brightness(_skin(answer))
-        off = [abs(_brightness(self.bank.portraits[one].color) - wanted) for one in order]
-        similar = [one for one, by in zip(order, off, strict=True) if by <= _SIMILAR_TONE]
-        similar = self._fitting(similar, answer.patch)
+        skin = _lightness(answer)
+        off = [self._off(one, skin) for one in order]
+        similar = self._fitting([one for one, by in zip(order, off, strict=True) if by <= 0], answer.patch)
         taken = set(self._wearing.values())
         free = [one for one in similar if one not in taken] or similar or [order[int(np.argmin(off))]]
         self._wearing[identity] = free[0]
         return free[0], other, own
+
+    def _off(self, portrait: int, skin: tuple[float, float]) -> float:
+        """Return by how much a portrait is too light or too dark for skin between two lightnesses, 0 or more."""
+        own = _brightness(self.bank.portraits[portrait].color)
+        return max(min(skin) - _DARKER - own, own - max(skin) - _LIGHTER, 0.0)
 
     def _fitting(self, portraits: list[int], patch: FacePatch) -> list[int]:
         """Return those that go with the surroundings, in the same order."""
@@ -130,6 +136,12 @@ class Wardrobe:
         scores = self.bank.matcher.scores(patch)
         least = sorted((float(scores[one]) for one in portraits), reverse=True)[count - 1]
         return [one for one in portraits if scores[one] >= least]
+
+
+def _lightness(answer: Replacement) -> tuple[float, float]:
+    """Return how light the skin is that a network painted, and how light that will be beside its neck."""
+    painted = _skin(answer)
+    return _brightness(painted), _brightness(beside_neck(*surroundings(answer.patch), painted))
 
 
 def _skin(answer: Replacement) -> Floats:
