@@ -71,6 +71,17 @@ def test_a_forehead_is_as_light_as_the_portrait_where_that_ends(light: float) ->
     assert (left > 0.25).all() and (left < 0.5).all()
 
 
+def test_grey_spots_get_the_hue_of_the_skin_and_keep_their_light() -> None:
+    shown, forehead, mask = places(128)
+    made = evened(painted(128, (92, 92, 92)), mask, told(shown), np.array(BROWN, float))
+    before, after = (
+        cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb)[forehead].mean(axis=0) for one in (painted(128, (92,) * 3), made)
+    )
+    skin = cv2.cvtColor(np.array([[BROWN]], np.uint8), cv2.COLOR_RGB2YCrCb)[0, 0].astype(int)
+    assert abs(after[0] - before[0]) < 4
+    assert after[1] - 128 > 0.5 * (skin[1] - 128) and 128 - after[2] > 0.5 * (128 - skin[2])
+
+
 @pytest.mark.parametrize("above", [(150, 170, 215), HAIR, BROWN, (104, 80, 70)])
 def test_hats_and_hair_and_skin_that_goes_with_it_stay(above: tuple[int, ...]) -> None:
     shown, _, mask = places(128)

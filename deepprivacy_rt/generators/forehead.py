@@ -1,8 +1,9 @@
 """A forehead that goes with the face below it.
 
 Pictures that networks learn from are lit from above. A portrait is not, and its skin is brought to that of a neck: the
-forehead over it, which is the network's, stays pale. So what is lighter than the track's skin there, and is no wall, is
-brought towards it. docs/adr/0037-foreheads.md.
+forehead over it, which is the network's, stays pale, and is grey in places. So what is lighter than the track's skin
+there, and is no wall, is brought towards it, and what is not keeps its light and gets the skin's hue.
+docs/adr/0037-foreheads.md.
 
 As blind as the network: all of it follows from its answers and from erased patches.
 """
@@ -27,8 +28,8 @@ EDGE = 1.5
 """Cells over which a forehead begins and ends."""
 CHEEKS = 1.1
 """Light of a forehead over the mean of a face, whose brows, eyes and lips are dark."""
-LIGHTER = 16.0
-"""Levels of luma above that from which on it counts as lighter."""
+DIM = 0.65, 0.85
+"""Parts of that light up to which it is hair, or shadow, and from which on it is skin."""
 HUED = -0.4, 0.0
 """Parts of the skin's saturation up to which a colour is none of the skin's, and from which it is: networks paint grey
 light on foreheads, and walls are known."""
@@ -56,11 +57,13 @@ def evened(
     if float(wanted.max()) < DARK or float(above.max()) < _LEAST:
         return face
     small = cv2.resize(face, cells, interpolation=cv2.INTER_AREA).astype(np.float32)
-    share = above * _pale(cv2.cvtColor(small.astype(np.uint8), cv2.COLOR_RGB2YCrCb).astype(np.float32), to_ycc(wanted))
-    less = (1 - KEPT) * share[..., None] * (wanted / np.maximum(small, 1) - 1)
-    if float(np.abs(less).max()) < _LEAST:
+    ycc = cv2.cvtColor(small.astype(np.uint8), cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    share, light = _skin(ycc, to_ycc(wanted))
+    goal = wanted * np.minimum(light, 1)[..., None]
+    change = (1 - KEPT) * (above * share)[..., None] * (goal / np.maximum(small, 1) - 1)
+    if float(np.abs(change).max()) < _LEAST:
         return face
-    fine = cv2.resize(less, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    fine = cv2.resize(change, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     made = cv2.add(face, cv2.multiply(face, fine, dtype=cv2.CV_32F), dtype=cv2.CV_8U)
     return np.asarray(cv2.copyTo(made, mask.astype(np.uint8), face.copy()), np.uint8)
 
@@ -86,8 +89,8 @@ def brow_light(light: Floats, shown: Floats) -> float:
     return 1.0 + float(light[upper].sum()) / max(float(shown[upper].sum()), 1.0)
 
 
-def _pale(ycc: Floats, wanted: Floats) -> Floats:
-    """Return how much colours are a skin's, and lighter, (g, g) 0 to 1.
+def _skin(ycc: Floats, wanted: Floats) -> tuple[Floats, Floats]:
+    """Return how much colours may be a skin's, (g, g) 0 to 1, and how light they are, in parts of it.
 
     :param ycc: (g, g, 3) luma, Cr and Cb. :param wanted: (3,) of the skin.
     """
@@ -96,4 +99,5 @@ def _pale(ycc: Floats, wanted: Floats) -> Floats:
     own_red, own_blue = np.maximum(np.array([wanted[1] - GREY, GREY - wanted[2]]) / max(float(wanted[0]), DARK), 1e-2)
     hue = np.minimum((red - np.float32(GREY)) / np.float32(own_red), (np.float32(GREY) - blue) / np.float32(own_blue))
     colored = np.clip((hue * over_luma - HUED[0]) / (HUED[1] - HUED[0]), 0, 1)
-    return np.asarray(np.clip((luma - wanted[0]) / LIGHTER, 0, 1) * colored, np.float32)
+    light = np.asarray(luma / np.float32(max(float(wanted[0]), DARK)), np.float32)
+    return np.asarray(np.clip((light - DIM[0]) / (DIM[1] - DIM[0]), 0, 1) * colored, np.float32), light

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepprivacy_rt.generators.complexion import DARK, TINT_CELLS
-from deepprivacy_rt.generators.forehead import BROW, CHEEKS, EDGE, HEIGHT, HUED, KEPT, LIGHTER
+from deepprivacy_rt.generators.forehead import BROW, CHEEKS, DIM, EDGE, HEIGHT, HUED, KEPT
 from deepprivacy_rt.on_device.complexion import to_ycc
 from deepprivacy_rt.on_device.portrait_drawing import blur_matrix
 
@@ -34,9 +34,10 @@ class Foreheads:
         small = F.adaptive_avg_pool2d(faces, (self._cells,) * 2).round()
         known = wanted.amax(dim=1, keepdim=True) >= DARK
         hidden = F.interpolate(where, small.shape[2:], mode="bilinear", align_corners=False)
-        share = self.over(shown) * (1 - hidden) * _pale(to_ycc(small), to_ycc(wanted)) * known
-        less = (1 - KEPT) * share * (wanted / small.clamp(min=1) - 1)
-        fine = F.interpolate(less, faces.shape[2:], mode="bilinear", align_corners=False) * masks
+        skin, light = _skin(to_ycc(small), to_ycc(wanted))
+        share = self.over(shown) * (1 - hidden) * skin * known
+        change = (1 - KEPT) * share * (wanted * light.clamp(max=1) / small.clamp(min=1) - 1)
+        fine = F.interpolate(change, faces.shape[2:], mode="bilinear", align_corners=False) * masks
         return (faces + faces * fine).round().clamp(0, 255)
 
     def over(self, shown: Tensor) -> Tensor:
@@ -60,10 +61,11 @@ def _radius(inside: Tensor) -> Tensor:
     return (inside.sum(dim=(2, 3), keepdim=True) / math.pi).sqrt()
 
 
-def _pale(ycc: Tensor, wanted: Tensor) -> Tensor:
-    """Return how much colours are a skin's, and lighter, (n, 1, g, g)."""
+def _skin(ycc: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much colours may be a skin's, and how light they are, in parts of it, (n, 1, g, g) each."""
     own, seen = (part[:, 1:] / part[:, :1].clamp(min=DARK) for part in (wanted, ycc))
     signs = ycc.new_tensor([1.0, -1.0])[None, :, None, None]
     hue = (signs * seen / (signs * own).clamp(min=1e-2)).amin(dim=1, keepdim=True)
-    lighter = ((ycc[:, :1] - wanted[:, :1]) / LIGHTER).clamp(0, 1)
-    return lighter * ((hue - HUED[0]) / (HUED[1] - HUED[0])).clamp(0, 1)
+    light = ycc[:, :1] / wanted[:, :1].clamp(min=DARK)
+    dim = ((light - DIM[0]) / (DIM[1] - DIM[0])).clamp(0, 1)
+    return dim * ((hue - HUED[0]) / (HUED[1] - HUED[0])).clamp(0, 1), light
