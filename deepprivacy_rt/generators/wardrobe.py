@@ -24,7 +24,7 @@ from deepprivacy_rt.types import FacePatch, Replacement
 
 _OWN_SHAPE = 0.5, 0.8
 """How much of a face's shape is its picture's own; the rest is another's: a session's faces are no known list."""
-_DARKER, _LIGHTER = 0.25, 0.35
+_DARKER, _LIGHTER = 0.25, 0.42
 """By how much a portrait may be darker, and lighter, than the skin that it goes on, as logarithms. What shines on dark
 skin becomes white on pale skin; that brows and lips are dark on pale skin is not seen on dark skin."""
 _LEAST_CHOICE, _CHOICE = 6, 0.75
