@@ -60,19 +60,38 @@ def grained(picture: Image, face: Image, shown: Floats, pose: NDArray[np.float64
     """
     side, cells = len(picture), min(TINT_CELLS, len(face))
     skin = skin_of(face, shown)
-    above = over(cv2.resize(shown, (cells, cells), interpolation=cv2.INTER_AREA))
-    rows = np.flatnonzero(above.max(axis=1) > LEAST)
-    if skin is None or not len(rows):
+    coarse = cv2.resize(shown, (cells, cells), interpolation=cv2.INTER_AREA)
+    above = over(coarse)
+    above[middle(coarse) :] = 0
+    if skin is None or above.max() <= LEAST:
         return picture
     small = cv2.resize(face, (cells, cells), interpolation=cv2.INTER_AREA)
     share = above * likeness(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32), skin)
-    window = slice(int(rows[0]) * side // cells, (int(rows[-1]) + 1) * side // cells)
+    window, (left, top), size = _around(share > LEAST, side)
     matrix = in_map(pose, side // len(face))
-    matrix[:, 2] += matrix[:, 1] * window.start
-    size, how = (side, window.stop - window.start), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    matrix[:, 2] += matrix[:, :2] @ (left, top)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(grain, matrix, size, flags=how, borderMode=cv2.BORDER_WRAP)
     fine *= cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)[window]
     change = cv2.multiply(picture[window], cv2.merge((fine, fine, fine)), dtype=cv2.CV_32F)
     result = picture.copy()
     result[window] = cv2.add(picture[window], change, dtype=cv2.CV_8U)
     return np.asarray(result, np.uint8)
+
+
+def middle(shown: Floats) -> int:
+    """Return the row of the middle of a portrait, below which there is no forehead. :param shown: (g, g)."""
+    rows = shown.sum(axis=1)
+    return round(float((rows * np.arange(len(rows))).sum() / max(float(rows.sum()), 1e-6)))
+
+
+def _around(cells: NDArray[np.bool_], side: int) -> tuple[tuple[slice, slice], tuple[int, int], tuple[int, int]]:
+    """Return the pixels of a picture around cells and their neighbours: rows and columns, left and top, width and
+    height."""
+    rows, columns = (np.flatnonzero(cells.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return (slice(0, 1), slice(0, 1)), (0, 0), (1, 1)
+    count = len(cells)
+    top, left = (max(int(one[0]) - 1, 0) * side // count for one in (rows, columns))
+    bottom, right = (min(int(one[-1]) + 2, count) * side // count for one in (rows, columns))
+    return (slice(top, bottom), slice(left, right)), (left, top), (right - left, bottom - top)

@@ -37,9 +37,17 @@ class Grainer:
         found, is_seen = skin_of(faces, skin)
         small = F.adaptive_avg_pool2d(faces, (self._cells,) * 2).round()
         share = self._foreheads.over(shown) * likeness(to_ycc(small), found) * is_seen[:, None, None, None]
+        share = share * self._upper(shown)
         matrices = np.stack([grain.in_map(pose, self._zoom) for pose in poses]).astype(np.float32)
         places = torch.einsum("nij,jhw->nhwi", torch.from_numpy(matrices).to(faces.device), self._pixels)
         places = places.remainder(grain.SIZE) * (2 / grain.SIZE) - 1
         fine = F.grid_sample(self._map.expand(len(places), -1, -1, -1), places, mode="bilinear", align_corners=True)
         fine = fine * F.interpolate(share, pictures.shape[2:], mode="bilinear", align_corners=False)
         return (pictures + pictures * fine).round().clamp(0, 255)
+
+    def _upper(self, shown: Tensor) -> Tensor:
+        """Return 1 where rows are above the middle of portraits, (n, 1, g, 1)."""
+        rows = F.adaptive_avg_pool2d(shown, (self._cells,) * 2).sum(dim=3, keepdim=True)
+        ticks = torch.arange(self._cells, device=shown.device)[:, None]
+        middle = (rows * ticks).sum(dim=2, keepdim=True) / rows.sum(dim=2, keepdim=True).clamp(min=1e-6)
+        return (ticks < middle.round()).float()
