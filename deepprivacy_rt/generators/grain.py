@@ -23,7 +23,7 @@ BANDS = ((0.0, 0.5, 0.0117), (0.5, 1.0, 0.0099), (1.0, 2.0, 0.0080))
 """Deviations of the two blurs between which a band lies, in texels, and how much there is of it, in parts of the light.
 Bands overlap; drawn, and so sampled linearly, they deviate by 0.0069, 0.0062 and 0.0047 of the light. Foreheads of
 portraits, as they are drawn, do so by 0.0070, 0.0059 and 0.0050 in the median (benchmarks/harshness.py)."""
-LEAST = 0.02
+_LEAST = 0.02
 """Part of the grain that is not worth the work."""
 
 
@@ -62,12 +62,12 @@ def grained(picture: Image, face: Image, shown: Floats, pose: NDArray[np.float64
     skin = skin_of(face, shown)
     coarse = cv2.resize(shown, (cells, cells), interpolation=cv2.INTER_AREA)
     above = over(coarse)
-    above[middle(coarse) :] = 0
-    if skin is None or above.max() <= LEAST:
+    above[_middle(coarse) :] = 0
+    if skin is None or above.max() <= _LEAST:
         return picture
     small = cv2.resize(face, (cells, cells), interpolation=cv2.INTER_AREA)
     share = above * likeness(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32), skin)
-    window, (left, top), size = _around(share > LEAST, side)
+    window, (left, top), size = _around(share > _LEAST, side)
     matrix = in_map(pose, side // len(face))
     matrix[:, 2] += matrix[:, :2] @ (left, top)
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -79,7 +79,7 @@ def grained(picture: Image, face: Image, shown: Floats, pose: NDArray[np.float64
     return np.asarray(result, np.uint8)
 
 
-def middle(shown: Floats) -> int:
+def _middle(shown: Floats) -> int:
     """Return the row of the middle of a portrait, below which there is no forehead. :param shown: (g, g)."""
     rows = shown.sum(axis=1)
     return round(float((rows * np.arange(len(rows))).sum() / max(float(rows.sum()), 1e-6)))
